@@ -58,7 +58,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 @given(st.text(max_size=30) | DIGITS)
 @example("0\x1f")
-def test_sizes(text: str) -> None:
+def test_any_size_header(text: str) -> None:
     """A size is the number in the text, or -1."""
     found = parse_size(text)
 
@@ -66,7 +66,7 @@ def test_sizes(text: str) -> None:
 
 
 @given(st.text(max_size=30) | st.from_regex(r"\A(bytes=)?0-[0-9]{0,25}\Z") | DIGITS.map("0-{}".format))
-def test_uploaded(text: str) -> None:
+def test_any_upload_range(text: str) -> None:
     """The size of an upload is a number of bytes, or unknown."""
     found = parse_uploaded(text)
 
@@ -74,7 +74,7 @@ def test_uploaded(text: str) -> None:
 
 
 @given(DATES | SPOILT | st.text(max_size=40))
-def test_dates(text: str) -> None:
+def test_any_date_header(text: str) -> None:
     """A date has a time zone, or is None."""
     found = parse_date(text)
 
@@ -82,7 +82,7 @@ def test_dates(text: str) -> None:
 
 
 @given(DATES | SPOILT | DIGITS | st.text(max_size=40), DATES | SPOILT | st.just(""))
-def test_pauses(value: str, date: str) -> None:
+def test_any_retry_after_header(value: str, date: str) -> None:
     """A pause is a finite number of seconds, or None."""
     found = parse_retry_after(value, date=date)
 
@@ -90,7 +90,7 @@ def test_pauses(value: str, date: str) -> None:
 
 
 @given(st.text(max_size=20) | DIGITS, st.tuples(DIGITS, DIGITS).map(lambda two: f"{two[0]};w={two[1]}"))
-def test_pulls(remaining: str, limit: str) -> None:
+def test_any_rate_limit_header(remaining: str, limit: str) -> None:
     """A rate limit is three numbers; -1: not stated."""
     found = parse_pulls({"RateLimit-Remaining": remaining, "RateLimit-Limit": limit})
 
@@ -123,7 +123,7 @@ LINE = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_
     LINE | st.tuples(DIGITS, DIGITS, DIGITS | st.just("*")).map("bytes {0[0]}-{0[1]}/{0[2]}".format),
     LINE | DIGITS,
 )
-def test_ranges(told: Told, status: int, content_range: str, length: str) -> None:
+def test_any_content_range(told: Told, status: int, content_range: str, length: str) -> None:
     """A body starts at or after 0, and its total size is known or not, whatever range and length say."""
     fields = {"Content-Range": content_range, "Content-Length": length}
     lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
@@ -139,7 +139,7 @@ def test_ranges(told: Told, status: int, content_range: str, length: str) -> Non
     st.sampled_from(["Bearer", "Basic", "basic", "Negotiate", ""]),
     st.dictionaries(st.text('realm service=",\\ ', max_size=9), st.text(max_size=20), max_size=4),
 )
-def test_challenges(scheme: str, parameters: dict[str, str]) -> None:
+def test_any_challenge(scheme: str, parameters: dict[str, str]) -> None:
     """A challenge written as in the RFC is parsed; any other one is left out or parsed in part."""
     quoted = {name: value.replace("\\", "\\\\").replace('"', '\\"') for name, value in parameters.items()}
     header = f"{scheme} " + ", ".join(f'{name}="{value}"' for name, value in quoted.items())
@@ -149,7 +149,7 @@ def test_challenges(scheme: str, parameters: dict[str, str]) -> None:
 
 
 @given(JSON | st.fixed_dictionaries({"errors": JSON}), st.sampled_from(["", "application/json", "text/html"]))
-def test_complaints(value: Any, content_type: str) -> None:
+def test_any_json_error_body(value: Any, content_type: str) -> None:
     """Whatever JSON an error has, its code and words are short and on one line."""
     found = parse_complaint(json.dumps(value).encode(), content_type=content_type)
 
@@ -158,7 +158,7 @@ def test_complaints(value: Any, content_type: str) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_json(body: bytes) -> None:
+def test_any_bytes_are_json_or_nothing(body: bytes) -> None:
     """Bytes are either JSON or nothing."""
     try:
         expected = json.loads(body)
@@ -183,7 +183,7 @@ def claims(value: Any) -> str:
         },
     )
 )
-def test_tokens(told: Told, answer: dict[str, Any]) -> None:
+def test_any_token_answer(told: Told, answer: dict[str, Any]) -> None:
     """A token lives for a minute to a day, whatever its server states; an answer without one is an error."""
     value = answer["token"] or answer.get("access_token")
     if not value or not isinstance(value, str):

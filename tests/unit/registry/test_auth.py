@@ -47,7 +47,7 @@ def tokens(registry: Registry) -> list[Entry]:
 
 
 class TestBearer:
-    def test_remembered(self, scripted: Scripted) -> None:
+    def test_challenge_and_token_are_reused(self, scripted: Scripted) -> None:
         """The challenge of the first 401 and the token that follows serve all later requests."""
         registry = filled(scripted, auth="token")
         asking = client(registry, USER)
@@ -57,7 +57,7 @@ class TestBearer:
         assert len(registry.requests(method="HEAD", status=401)) == 1
         assert len(tokens(registry)) == 1
 
-    def test_second_repository(self, scripted: Scripted) -> None:
+    def test_token_is_for_one_repository(self, scripted: Scripted) -> None:
         """A token for one repository is not used for another one, and no 401 is needed to know that."""
         registry = filled(scripted, auth="token")
         asking = client(registry, USER)
@@ -67,7 +67,7 @@ class TestBearer:
         assert len(registry.requests(method="HEAD", status=401)) == 1
         assert len(tokens(registry)) == 2
 
-    def test_scopes(self, scripted: Scripted) -> None:
+    def test_source_and_destination_scopes(self, scripted: Scripted) -> None:
         """A source asks for pull, a destination for pull and push at once."""
         registry = filled(scripted, auth="token")
         both = clients(registry, USER)
@@ -77,7 +77,7 @@ class TestBearer:
         asked = [entry.parameters["scope"] for entry in tokens(registry)]
         assert asked == [["repository:team/app:pull"], ["repository:team/app:pull,push"]]
 
-    def test_wider_token_serves(self, scripted: Scripted) -> None:
+    def test_push_token_serves_a_pull(self, scripted: Scripted) -> None:
         """A token for pull and push is used for a pull, too."""
         registry = filled(scripted, auth="token")
         both = clients(registry, USER)
@@ -86,14 +86,14 @@ class TestBearer:
 
         assert len(tokens(registry)) == 1
 
-    def test_anonymous(self, scripted: Scripted) -> None:
+    def test_anonymous_token_without_credentials(self, scripted: Scripted) -> None:
         """Without credentials an anonymous token is requested, without Authorization."""
         registry = filled(scripted, auth="token", anonymous=True)
 
         assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
         assert "authorization" not in tokens(registry)[0].headers
 
-    def test_expired(self, scripted: Scripted) -> None:
+    def test_forgotten_token_is_replaced(self, scripted: Scripted) -> None:
         """A token that the registry has forgotten is replaced once, without the caller noticing."""
         registry = filled(scripted, auth="token")
         asking = client(registry, USER)
@@ -103,7 +103,7 @@ class TestBearer:
         assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
         assert len(tokens(registry)) == 2
 
-    def test_harbor(self, scripted: Scripted) -> None:
+    def test_basic_challenge_to_an_expired_token(self, scripted: Scripted) -> None:
         """Harbor's Basic challenge to an expired token does not replace the Bearer challenge."""
         registry = filled(scripted, auth="token")
         asking = client(registry, USER)
@@ -114,7 +114,7 @@ class TestBearer:
         assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
         assert len(tokens(registry)) == 2
 
-    def test_denied(self, scripted: Scripted) -> None:
+    def test_denied_new_token_is_final(self, scripted: Scripted) -> None:
         """A 401 to a new token for the same scopes is final after one attempt, and has a hint."""
         registry = filled(scripted, auth="token", denied="team/app")
         with pytest.raises(RegistryError) as caught:
@@ -125,7 +125,7 @@ class TestBearer:
         assert "auth.yaml key" in caught.value.fault.hint
         assert len(registry.requests(method="HEAD")) == 2
 
-    def test_wrong_password(self, scripted: Scripted) -> None:
+    def test_token_server_refusal_is_final(self, scripted: Scripted) -> None:
         """A refusal by the token server is final, and the error names the credential without its values."""
         registry = filled(scripted, auth="token")
         wrong = replace(USER, password="hunter2-wrong")
@@ -138,7 +138,7 @@ class TestBearer:
         assert base64.b64encode(b"user:hunter2-wrong").decode() not in str(caught.value)
         assert len(tokens(registry)) == 1
 
-    def test_fewer_granted(self, scripted: Scripted) -> None:
+    def test_missing_rights_are_detected(self, scripted: Scripted) -> None:
         """A token with fewer rights than requested is detected by the 401 to it."""
         registry = filled(scripted, auth="token", token_grants="pull")
         with pytest.raises(RegistryError) as caught:
@@ -146,13 +146,13 @@ class TestBearer:
 
         assert caught.value.fault.status == 401
 
-    def test_without_expiry(self, scripted: Scripted) -> None:
+    def test_token_without_expiry(self, scripted: Scripted) -> None:
         """A token server may send only an access_token."""
         registry = filled(scripted, auth="token", token_field="access_token", token_expires_in=None)
 
         assert client(registry, USER).head_blob(repository(registry), DIGEST) == len(BLOB)
 
-    def test_one_at_a_time(self, scripted: Scripted) -> None:
+    def test_threads_request_a_token_once(self, scripted: Scripted) -> None:
         """Threads that need the same token request it once."""
         registry = filled(scripted, auth="token")
         asking = client(registry, USER)
@@ -163,7 +163,7 @@ class TestBearer:
         assert sizes == [len(BLOB)] * 16
         assert len(tokens(registry)) == 2
 
-    def test_throttled(self, scripted: Scripted) -> None:
+    def test_throttled_token_server_is_a_pause(self, scripted: Scripted) -> None:
         """A token server's request for a pause becomes a ThrottledError of its registry."""
         registry = filled(scripted, auth="token")
         registry.fault(throttle(retry_after="9", path="token"))
@@ -172,14 +172,14 @@ class TestBearer:
 
         assert len(tokens(registry)) == 1
 
-    def test_server_error(self, scripted: Scripted) -> None:
+    def test_token_server_error_is_repeated(self, scripted: Scripted) -> None:
         """A request to a token server that fails once is repeated."""
         registry = filled(scripted, auth="token")
         registry.fault(Fault(action=Reply(status=502), path="token"))
 
         assert client(registry, USER).head_blob(repository(registry), DIGEST) == len(BLOB)
 
-    def test_insufficient_scope(self, scripted: Scripted) -> None:
+    def test_scope_of_the_challenge_is_added(self, scripted: Scripted) -> None:
         """A scope that the challenge names is requested in addition, once."""
         registry = filled(scripted, auth="token")
         challenge = f'Bearer realm="{registry.url}/token",service="scripted",error="insufficient_scope"'
@@ -192,7 +192,7 @@ class TestBearer:
 
 
 class TestOtherForms:
-    def test_basic(self, scripted: Scripted) -> None:
+    def test_basic_challenge_is_answered(self, scripted: Scripted) -> None:
         """A Basic challenge is answered with user and password in UTF-8; later requests send them at once."""
         registry = filled(scripted, auth="basic", username="pä", password="€")
         asking = client(registry, replace(USER, username="pä", password="€"))
@@ -201,7 +201,7 @@ class TestOtherForms:
 
         assert len(registry.requests(status=401)) == 1
 
-    def test_identity_token(self, scripted: Scripted) -> None:
+    def test_identity_token_uses_the_oauth2_form(self, scripted: Scripted) -> None:
         """An identity token uses the OAuth2 form."""
         registry = filled(scripted, auth="token")
         identity = Credential(origin="helper", identity_token="refresh:pass", insecure=True)
@@ -209,7 +209,7 @@ class TestOtherForms:
         assert client(registry, identity).head_blob(repository(registry), DIGEST) == len(BLOB)
         assert [entry.method for entry in tokens(registry)] == ["POST"]
 
-    def test_no_post(self, scripted: Scripted) -> None:
+    def test_get_replaces_an_unknown_oauth2_form(self, scripted: Scripted) -> None:
         """If the OAuth2 form is unknown, the password is sent by GET."""
         registry = filled(scripted, auth="token", token_post=False)
         identity = replace(USER, identity_token="refresh:pass")
@@ -217,7 +217,7 @@ class TestOtherForms:
         assert client(registry, identity).head_blob(repository(registry), DIGEST) == len(BLOB)
         assert [entry.method for entry in tokens(registry)] == ["POST", "GET"]
 
-    def test_registry_token(self, scripted: Scripted) -> None:
+    def test_registry_token_is_sent_at_once(self, scripted: Scripted) -> None:
         """A ready token is sent as it is, with the first request."""
         registry = filled(scripted)
         ready = Credential(origin="config", registry_token="ready", insecure=True)
@@ -225,7 +225,7 @@ class TestOtherForms:
 
         assert [entry.headers["authorization"] for entry in registry.requests()] == ["Bearer ready"]
 
-    def test_unsendable(self, scripted: Scripted) -> None:
+    def test_invalid_header_value_is_refused(self, scripted: Scripted) -> None:
         """A token that is not a valid header value is refused, and not shown."""
         registry = filled(scripted)
         ready = Credential(origin="config", registry_token="hunter2\r\nX: y", insecure=True)
@@ -234,7 +234,7 @@ class TestOtherForms:
 
         assert "hunter2" not in str(caught.value)
 
-    def test_realm_elsewhere(self, scripted: Scripted) -> None:
+    def test_realm_on_another_host(self, scripted: Scripted) -> None:
         """A token server on another host gets the credential, and counts for the registry."""
         registry = filled(scripted, auth="token", token_elsewhere=True)
         with metering() as meter:
@@ -244,7 +244,7 @@ class TestOtherForms:
         assert set(meter.requests) == {registry.address}
 
     @pytest.mark.parametrize("realm", ["null://host/v2/token", "", "http://[::1"])
-    def test_broken_realm(self, scripted: Scripted, realm: str) -> None:
+    def test_invalid_realm_is_a_fault(self, scripted: Scripted, realm: str) -> None:
         """A realm that is not a URL is a fault, not a traceback."""
         registry = filled(scripted)
         challenge = {"WWW-Authenticate": f'Bearer realm="{realm}"'}
@@ -252,7 +252,7 @@ class TestOtherForms:
         with pytest.raises(RegistryError):
             client(registry, USER).head_blob(repository(registry), DIGEST)
 
-    def test_challenge_from_ping(self, scripted: Scripted) -> None:
+    def test_challenge_is_requested_from_v2(self, scripted: Scripted) -> None:
         """After a 401 without a challenge, /v2/ is requested for one, without Authorization."""
         registry = filled(scripted, auth="token")
         registry.fault(Fault(action=Reply(status=401), method="HEAD"))
@@ -260,7 +260,7 @@ class TestOtherForms:
         assert client(registry, USER).head_blob(repository(registry), DIGEST) == len(BLOB)
         assert len(registry.requests(path="^/v2/$")) == 1
 
-    def test_storage_challenge(self, scripted: Scripted) -> None:
+    def test_challenge_of_storage_is_ignored(self, scripted: Scripted) -> None:
         """A challenge of the storage host is ignored, and it gets no credentials."""
         registry = filled(scripted, redirect="get")
         evil = {"WWW-Authenticate": f'Bearer realm="{registry.url}/steal",service="x"'}
@@ -272,7 +272,7 @@ class TestOtherForms:
 
 
 class TestEvents:
-    def test_named_once(self, scripted: Scripted) -> None:
+    def test_origin_of_credential_is_logged_once(self, scripted: Scripted) -> None:
         """Once per registry and process an event names the origin of the credential, without its value."""
         registry = filled(scripted)
         asking = client(registry, USER)
@@ -286,7 +286,7 @@ class TestEvents:
         assert "pass" not in event.message
 
     @pytest.mark.parametrize("auth", ["basic", "token"])
-    def test_rejected(self, scripted: Scripted, auth: str) -> None:
+    def test_rejected_login_is_logged_once(self, scripted: Scripted, auth: str) -> None:
         """A rejected login is logged once, and the error names it."""
         registry = filled(scripted, auth=auth)
         asking = client(registry, replace(USER, password="hunter2-wrong"), push=True)
@@ -306,7 +306,7 @@ class TestEvents:
         ]
         assert "hunter2" not in str(rejected)
 
-    def test_wrong_once(self, scripted: Scripted) -> None:
+    def test_rejected_password_is_not_sent_again(self, scripted: Scripted) -> None:
         """A rejected password is not sent again for each request, because accounts get locked."""
         registry = filled(scripted, auth="token")
         asking = client(registry, replace(USER, password="wrong"))
@@ -315,7 +315,7 @@ class TestEvents:
 
         assert (statuses, len(tokens(registry))) == ({401}, 1)
 
-    def test_not_rejected(self, scripted: Scripted) -> None:
+    def test_missing_right_is_not_a_rejected_login(self, scripted: Scripted) -> None:
         """A valid login without a right is not reported as rejected."""
         registry = filled(scripted, auth="token", denied="team/app")
         with metering() as meter, pytest.raises(RegistryError, match="may not read there"):
@@ -323,7 +323,7 @@ class TestEvents:
 
         assert "credentials.rejected" not in {event.name for event in meter.events}
 
-    def test_right_by_401(self, scripted: Scripted) -> None:
+    def test_later_401_is_a_missing_right(self, scripted: Scripted) -> None:
         """A 401 to a password that was accepted before is a missing right (Nexus)."""
         registry = filled(scripted, auth="basic")
         registry.fault(Fault(action=Reply(status=401), path="team/other", times=None))
@@ -335,7 +335,7 @@ class TestEvents:
         assert "credentials.rejected" not in {event.name for event in meter.events}
 
     @pytest.mark.parametrize("auth", ["basic", "token"])
-    def test_nobody(self, scripted: Scripted, auth: str) -> None:
+    def test_missing_login_error_says_where_to_log_in(self, scripted: Scripted, auth: str) -> None:
         """Without a login the error says where to log in, whatever the registry's kind of login."""
         registry = filled(scripted, auth=auth)
         with pytest.raises(RegistryError) as caught:
@@ -343,7 +343,7 @@ class TestEvents:
 
         assert f"no credentials for {registry.address}: add them to the auth file" in caught.value.fault.hint
 
-    def test_by_repository(self, scripted: Scripted) -> None:
+    def test_credentials_by_repository(self, scripted: Scripted) -> None:
         """Repositories of one registry may have their own credentials."""
         registry = filled(scripted, auth="token")
 
@@ -357,7 +357,7 @@ class TestEvents:
 
 
 class TestTokens:
-    def test_margin(self) -> None:
+    def test_token_is_renewed_before_it_ends(self) -> None:
         """A token is renewed a tenth of its life before it ends, and earlier before a body."""
         token = Token(value="x", scopes=("repository:a:pull",), life=300, ends=1000)
 
@@ -365,7 +365,7 @@ class TestTokens:
         assert not token.lasts(971, body=False)
         assert not token.lasts(960, body=True)
 
-    def test_covers(self) -> None:
+    def test_token_covers_contained_scopes(self) -> None:
         """A token serves scopes that it contains, if both begin with the same scope."""
         app, base = "repository:app:pull,push", "repository:base:pull"
         token = Token(value="x", scopes=(app, base), life=300, ends=1000)
@@ -375,7 +375,7 @@ class TestTokens:
         assert not token.covers((base,))
         assert not token.covers(("repository:app:delete",))
 
-    def test_mount_from_itself(self) -> None:
+    def test_repository_is_never_in_two_scopes(self) -> None:
         """One repository is never named in two scopes."""
         app = Repository("quay.io", "app")
 

@@ -56,7 +56,7 @@ class Helper:
 
 
 class TestExpiredCredentials:
-    def test_renewed(self, scripted: Scripted) -> None:
+    def test_expired_ecr_login_is_renewed(self, scripted: Scripted) -> None:
         """If ECR reports an expired login, the helper runs again and the request is repeated."""
         registry = scripted(auth="basic")
         registry.add_blob("team/app", BLOB)
@@ -68,7 +68,7 @@ class TestExpiredCredentials:
         assert len(BLOB) == helper.at(registry).at(registry.address).head_blob(repository(registry), DIGEST)
         assert [OLD] == helper.forgotten
 
-    def test_once(self, scripted: Scripted) -> None:
+    def test_helper_without_new_credential_runs_once(self, scripted: Scripted) -> None:
         """A helper without a new credential is not run repeatedly."""
         registry = scripted()
         registry.fault(Fault(action=EXPIRED, times=None))
@@ -80,7 +80,7 @@ class TestExpiredCredentials:
         assert [USER] == helper.forgotten
         assert len(registry.requests(path="manifests")) == 1
 
-    def test_body(self, scripted: Scripted) -> None:
+    def test_body_is_not_sent_twice(self, scripted: Scripted) -> None:
         """A body is not sent twice: its upload can be retried with the new credential."""
         registry = scripted()
         registry.fault(Fault(action=EXPIRED, method="PUT"))
@@ -95,7 +95,7 @@ class TestExpiredCredentials:
         assert len(registry.requests(method="PUT")) == 1
 
 
-def test_token_that_ends_in_an_upload(scripted: Scripted) -> None:
+def test_last_put_with_expired_token_is_repeated(scripted: Scripted) -> None:
     """An empty last PUT that meets a 401 is repeated at the same Location with a new token."""
     registry = scripted(auth="token")
     asking = clients(registry, USER).at(registry.address, push=True)
@@ -117,7 +117,7 @@ def test_token_that_ends_in_an_upload(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("verb", ["head", "manifest", "blob", "blob head", "tags", "begin"])
-def test_web_page(scripted: Scripted, verb: str) -> None:
+def test_web_page_is_never_an_answer(scripted: Scripted, verb: str) -> None:
     """A login page with status 200 is never an answer; the error has its title."""
     registry = scripted()
     registry.fault(Fault(action=PAGE, times=None))
@@ -139,7 +139,7 @@ def test_web_page(scripted: Scripted, verb: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201])
-def test_token_by_content(scripted: Scripted, status: int) -> None:
+def test_token_with_html_content_type_is_accepted(scripted: Scripted, status: int) -> None:
     """A token with the Content-Type of a web page, a default of frameworks, is a token."""
     registry = scripted(auth="token")
     registry.add_blob("team/app", BLOB)
@@ -160,7 +160,7 @@ def test_token_by_content(scripted: Scripted, status: int) -> None:
     ("body", "said"),
     [('{"errors":[{"code":"DENIED","message":"no such user"}]}', "no such user"), ("a-plain-secret", "")],
 )
-def test_no_token(scripted: Scripted, body: str, said: str) -> None:
+def test_message_instead_of_token_is_reported(scripted: Scripted, body: str, said: str) -> None:
     """A token server's words instead of a token are reported, unless they may be a token."""
     registry = scripted(auth="token")
     registry.fault(Fault(action=Reply(status=200, body=body), path="/token"))
@@ -171,7 +171,7 @@ def test_no_token(scripted: Scripted, body: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["begin", "upload", "manifest"])
-def test_writing_by_content(scripted: Scripted, verb: str) -> None:
+def test_write_answer_with_html_content_type(scripted: Scripted, verb: str) -> None:
     """An answer to a write with the Content-Type of a web page is judged by status and headers."""
     registry = scripted()
     headers = {"Content-Type": "text/html", "Location": "/v2/team/app/blobs/uploads/here"}
@@ -191,7 +191,7 @@ def test_writing_by_content(scripted: Scripted, verb: str) -> None:
         assert stored.confirmed is False
 
 
-def test_token_page(scripted: Scripted) -> None:
+def test_web_page_instead_of_token_is_reported(scripted: Scripted) -> None:
     """A login page instead of a token is reported as one."""
     registry = scripted(auth="token")
     registry.fault(Fault(action=PAGE, path="/token"))
@@ -201,7 +201,7 @@ def test_token_page(scripted: Scripted) -> None:
     assert caught.value.fault.code == "NOT_A_REGISTRY"
 
 
-def test_warnings(scripted: Scripted) -> None:
+def test_registry_warning_is_logged_once(scripted: Scripted) -> None:
     """A registry's warning is logged once per text, on one line, up to a limit."""
     registry = scripted()
     texts = ["moved\x1b[31m", "moved\x1b[31m", *(f"number {number}" for number in range(40))]
@@ -227,7 +227,7 @@ def test_warnings(scripted: Scripted) -> None:
         (replace(USER, registry_token="opaque-token"), "unknown opaque-token"),
     ],
 )
-def test_echo(scripted: Scripted, credential: Credential, said: str) -> None:
+def test_repeated_secrets_are_not_in_the_error(scripted: Scripted, credential: Credential, said: str) -> None:
     """Secrets that a registry repeats are not in the error."""
     registry = scripted(auth="basic", password="hunter22")
     registry.fault(Fault(action=Reply(status=400, body=said), method="GET", times=None))
@@ -239,7 +239,7 @@ def test_echo(scripted: Scripted, credential: Credential, said: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["sha256:short", f"sha256:{'1' * 64}\x1b[2J", "md5:x", "x" * 60_000, ""])
-def test_digest_that_is_none(scripted: Scripted, header: str) -> None:
+def test_invalid_digest_header_is_ignored(scripted: Scripted, header: str) -> None:
     """An invalid digest header is ignored: the manifest is read."""
     registry = scripted()
     content = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
@@ -253,7 +253,7 @@ def test_digest_that_is_none(scripted: Scripted, header: str) -> None:
     assert found.digest == digest_of(content)
 
 
-def test_never_asked(scripted: Scripted) -> None:
+def test_refusal_without_challenge_does_not_blame_login(scripted: Scripted) -> None:
     """A refusal without a challenge does not blame the login, which was not sent."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=403), times=None))
@@ -266,7 +266,7 @@ def test_never_asked(scripted: Scripted) -> None:
     assert not any("authorization" in entry.headers for entry in registry.requests())
 
 
-def test_type_refused(scripted: Scripted) -> None:
+def test_refused_type_error_names_accepted_types(scripted: Scripted) -> None:
     """The error for a docker manifest refused with 415 names the accepted types."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=415), method="PUT", times=None))

@@ -71,7 +71,7 @@ def tags_of(found: RegistryCatalogue, repository: Repository) -> dict[str, Liste
 
 @pytest.mark.parametrize("size", [0, 1, 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_repositories(scripted: Scripted, kind: CatalogueKind, size: int) -> None:
+def test_all_repositories_are_listed(scripted: Scripted, kind: CatalogueKind, size: int) -> None:
     """Every repository below a namespace is listed, at any depth and with pages of any size."""
     registry = scripted(catalogue=kind, catalogue_page=size)
     fill(registry, "team/a", "team/b", "team/c/d", "teams/e")
@@ -84,7 +84,7 @@ def test_repositories(scripted: Scripted, kind: CatalogueKind, size: int) -> Non
 
 @pytest.mark.parametrize("size", [0, 1])
 @pytest.mark.parametrize("kind", WITH_DIGESTS)
-def test_digests(scripted: Scripted, kind: CatalogueKind, size: int) -> None:
+def test_tags_have_digest_and_push_time(scripted: Scripted, kind: CatalogueKind, size: int) -> None:
     """A listing with digests has each tag with its digest and the time of its push."""
     registry = scripted(catalogue=kind, catalogue_page=size)
     fill(registry, "team/c/d")
@@ -103,7 +103,9 @@ def test_digests(scripted: Scripted, kind: CatalogueKind, size: int) -> None:
         ("gar", 151, 1), ("acr", 1, 1),
     ],
 )  # fmt: skip
-def test_requests(scripted: Scripted, kind: CatalogueKind, repositories: int, tags: int | None) -> None:
+def test_number_of_requests_is_minimal(
+    scripted: Scripted, kind: CatalogueKind, repositories: int, tags: int | None
+) -> None:
     """150 repositories, and 150 tags, cost as few requests as the vendor's pages allow."""
     registry = scripted(catalogue=kind)
     content = [image(layer(f"{number}")) for number in range(150)]
@@ -123,7 +125,7 @@ def test_requests(scripted: Scripted, kind: CatalogueKind, repositories: int, ta
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_login(scripted: Scripted, kind: CatalogueKind) -> None:
+def test_login_has_the_required_form(scripted: Scripted, kind: CatalogueKind) -> None:
     """Each interface gets the login in the form that it requires."""
     registry = scripted(catalogue=kind, auth="token")
     fill(registry, "team/a")
@@ -134,7 +136,7 @@ def test_login(scripted: Scripted, kind: CatalogueKind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_denied(scripted: Scripted, kind: CatalogueKind) -> None:
+def test_refused_listing_names_the_credential(scripted: Scripted, kind: CatalogueKind) -> None:
     """The error of a refused listing says which credential it needs."""
     registry = scripted(catalogue=kind, auth="token", catalogue_denied=True)
 
@@ -145,7 +147,7 @@ def test_denied(scripted: Scripted, kind: CatalogueKind) -> None:
     assert caught.value.fault.operation.startswith("list the repositories")
 
 
-def test_robot_of_quay(scripted: Scripted) -> None:
+def test_quay_robot_is_not_sent_to_the_api(scripted: Scripted) -> None:
     """Quay's API does not accept robots, so none is sent, and the fault says which credential to use."""
     registry = scripted(catalogue="quay", auth="token", anonymous=True)
 
@@ -156,7 +158,7 @@ def test_robot_of_quay(scripted: Scripted) -> None:
     assert registry.requests() == []
 
 
-def test_hub_anonymous_limit(scripted: Scripted) -> None:
+def test_hub_anonymous_limit_is_a_failure(scripted: Scripted) -> None:
     """Docker Hub's listing that ends with 403 after 1,000 entries is a failure, not a short listing."""
     registry = scripted(catalogue="hub", auth="token", anonymous=True)
     content = image(layer("one"))
@@ -170,7 +172,7 @@ def test_hub_anonymous_limit(scripted: Scripted) -> None:
     assert len(listed(catalogue(registry, "hub", USER), registry)._found) == 1001
 
 
-def test_hub_login_once(scripted: Scripted) -> None:
+def test_hub_token_is_requested_once(scripted: Scripted) -> None:
     """Docker Hub's token is requested once for many pages, and only that request carries the password."""
     registry = scripted(catalogue="hub", auth="token", catalogue_page=1)
     fill(registry, *(f"team/{name}" for name in "abcd"))
@@ -181,7 +183,7 @@ def test_hub_login_once(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("kind", ["harbor", "hub"])
-def test_count_does_not_fit(scripted: Scripted, kind: CatalogueKind) -> None:
+def test_listing_short_of_its_count_is_refused(scripted: Scripted, kind: CatalogueKind) -> None:
     """A listing with fewer repositories than the registry counts must not be used."""
     registry = scripted(catalogue=kind, catalogue_hides=1)
     fill(registry, "team/a")
@@ -193,7 +195,7 @@ def test_count_does_not_fit(scripted: Scripted, kind: CatalogueKind) -> None:
 @pytest.mark.parametrize(
     "body", ["", "{}", "[1]", '{"errors": []}', "<html><title>Log in</title>", '"x"', '{"manifest": [1]}']
 )
-def test_not_understood(scripted: Scripted, kind: CatalogueKind, body: str) -> None:
+def test_unparsable_listing_is_not_empty(scripted: Scripted, kind: CatalogueKind, body: str) -> None:
     """An answer that is not a listing never counts as an empty one."""
     registry = scripted(catalogue=kind)
     fill(registry, "team/a")
@@ -206,7 +208,7 @@ def test_not_understood(scripted: Scripted, kind: CatalogueKind, body: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pause(scripted: Scripted, kind: CatalogueKind) -> None:
+def test_rate_limit_is_a_pause(scripted: Scripted, kind: CatalogueKind) -> None:
     """A rate limit is a pause, as for any other request."""
     registry = scripted(catalogue=kind)
     registry.fault(throttle())
@@ -215,7 +217,7 @@ def test_pause(scripted: Scripted, kind: CatalogueKind) -> None:
         catalogue(registry, kind).repositories("team")
 
 
-def test_finds_harbor_out(scripted: Scripted) -> None:
+def test_harbor_is_detected(scripted: Scripted) -> None:
     """Harbor is detected by one request without a login."""
     registry = scripted(catalogue="harbor", auth="token")
 
@@ -225,7 +227,7 @@ def test_finds_harbor_out(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"auth": "basic"}, {"auth": "token"}])
-def test_finds_v2_out(scripted: Scripted, options: dict[str, Any]) -> None:
+def test_other_registries_use_the_v2_catalogue(scripted: Scripted, options: dict[str, Any]) -> None:
     """Any other registry has the catalogue of distribution."""
     registry = scripted(catalogue="v2", **options)
     fill(registry, "team/a")
@@ -246,7 +248,7 @@ def test_finds_v2_out(scripted: Scripted, options: dict[str, Any]) -> None:
         ("acr", '{"tags": {}}'), ("quay", '{"tags": [5]}'), ("hub", '{"results": 5}'), ("gitlab", "{}"),
     ],
 )  # fmt: skip
-def test_tags_not_understood(scripted: Scripted, kind: CatalogueKind, body: str) -> None:
+def test_unparsable_tag_listing_is_an_error(scripted: Scripted, kind: CatalogueKind, body: str) -> None:
     """An answer that is not a listing of tags is an error of the registry, and never an empty listing."""
     registry = scripted(catalogue=kind)
     fill(registry, "team/a")
@@ -256,7 +258,7 @@ def test_tags_not_understood(scripted: Scripted, kind: CatalogueKind, body: str)
         catalogue(registry, kind).tags(Repository(registry.address, "team/a"))
 
 
-def test_any_time() -> None:
+def test_invalid_time_is_none() -> None:
     """A time that makes no sense is no time."""
     for text in ("", "0 JAN 0:3000000000 0", "0001-01-01T00:00:00Z", "9999-99-99", "\ud800"):
         assert parse_time(text) == 0.0
@@ -266,7 +268,7 @@ def test_any_time() -> None:
     assert (int(parse_time(east)), parse_time(west)) == (1_767_225_600, 1_767_225_600)
 
 
-def test_google_says_when_it_is_short(scripted: Scripted) -> None:
+def test_google_listing_of_10000_tags_is_incomplete(scripted: Scripted) -> None:
     """From 10,000 tags on, Google's listing is incomplete, and says so."""
     registry = scripted(catalogue="gar")
     registry.add("team/a", image(layer("a")), "v")
@@ -286,7 +288,7 @@ def test_google_says_when_it_is_short(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hub", "quay", "gitlab", "ghcr"])
-def test_whole_registry(scripted: Scripted, kind: CatalogueKind) -> None:
+def test_unlistable_whole_registry_is_an_error(scripted: Scripted, kind: CatalogueKind) -> None:
     """A vendor's registry that cannot be listed as a whole gives an error that says what to write."""
     registry = scripted(catalogue=kind)
 
@@ -294,7 +296,7 @@ def test_whole_registry(scripted: Scripted, kind: CatalogueKind) -> None:
         catalogue(registry, kind).repositories("")
 
 
-def test_users_of_github(scripted: Scripted) -> None:
+def test_github_user_without_organization(scripted: Scripted) -> None:
     """Without an organization of that name, the user's packages are listed."""
     registry = scripted(catalogue="ghcr")
     fill(registry, "user1/a")
@@ -305,7 +307,7 @@ def test_users_of_github(scripted: Scripted) -> None:
     assert len(registry.requests()) == 3
 
 
-def test_login_stays_home(scripted: Scripted) -> None:
+def test_catalog_host_never_gets_the_registrys_login(scripted: Scripted) -> None:
     """A host that `catalog` names gets its own login, never the registry's."""
     registry, api = scripted(), scripted(catalogue="gitlab", auth="token", anonymous=True)
     setting = CatalogueSetting(kind="gitlab", host=api.address)

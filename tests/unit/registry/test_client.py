@@ -22,7 +22,7 @@ OTHER = image(b"another layer")
 
 
 class TestGetManifest:
-    def test_bytes(self, scripted: Scripted) -> None:
+    def test_bytes_arrive_as_stored(self, scripted: Scripted) -> None:
         """The bytes arrive as stored, with their type."""
         registry = scripted(gzip=True)
         registry.add("team/app", IMAGE, "v1")
@@ -30,7 +30,7 @@ class TestGetManifest:
         got = client(registry).get_manifest(reference(registry, IMAGE.digest), limit=1 << 20)
         assert got == (IMAGE.manifest, IMAGE.media_type)
 
-    def test_limit(self, scripted: Scripted) -> None:
+    def test_manifest_over_the_limit_is_refused(self, scripted: Scripted) -> None:
         """A manifest beyond the limit is refused; one at the limit is accepted."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
@@ -39,7 +39,7 @@ class TestGetManifest:
         with pytest.raises(RegistryError, match="TOO_LARGE"):
             asking.get_manifest(reference(registry, "v1"), limit=size - 1)
 
-    def test_broken_off(self, scripted: Scripted) -> None:
+    def test_truncated_body_is_read_again(self, scripted: Scripted) -> None:
         """A body that breaks off is read again."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
@@ -48,7 +48,7 @@ class TestGetManifest:
         got, _ = client(registry).get_manifest(reference(registry, "v1"), limit=1 << 20)
         assert got == IMAGE.manifest
 
-    def test_fresh(self, scripted: Scripted) -> None:
+    def test_fresh_read_bypasses_caches(self, scripted: Scripted) -> None:
         """A fresh read bypasses caches, on a new connection."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
@@ -75,7 +75,7 @@ class TestPutManifest:
         for blob in IMAGE.blobs:
             registry.add_blob("team/app", blob)
 
-    def test_stored(self, scripted: Scripted) -> None:
+    def test_exact_bytes_are_stored(self, scripted: Scripted) -> None:
         """The exact bytes arrive with their type, and the registry's confirmation is returned."""
         registry = scripted()
         self.fill(registry)
@@ -85,14 +85,14 @@ class TestPutManifest:
         (entry,) = registry.requests()
         assert entry.headers["content-type"] == OCI_MANIFEST
 
-    def test_not_confirmed(self, scripted: Scripted) -> None:
+    def test_answer_without_digest_is_not_confirmed(self, scripted: Scripted) -> None:
         """A registry that returns no digest has not confirmed it."""
         registry = scripted(digest_header=False)
         self.fill(registry)
 
         assert self.put(registry) is False
 
-    def test_other_digest(self, scripted: Scripted) -> None:
+    def test_other_stored_digest_is_detected(self, scripted: Scripted) -> None:
         """A registry that stored something else is detected."""
         registry = scripted()
         answer = Reply(status=201, headers={"Docker-Content-Digest": OTHER.digest})
@@ -102,7 +102,7 @@ class TestPutManifest:
 
         assert caught.value.fault.code == "DIGEST_MISMATCH"
 
-    def test_lacking(self, scripted: Scripted) -> None:
+    def test_missing_content_fails_at_once(self, scripted: Scripted) -> None:
         """A manifest whose content the registry lacks fails after one attempt, with an error of its own."""
         registry = scripted()
         with pytest.raises(LackingError):
@@ -110,7 +110,7 @@ class TestPutManifest:
         assert len(registry.requests()) == 1
 
     @pytest.mark.parametrize("kind", ["ecr", "harbor", "quay", "acr"])
-    def test_immutable_same(self, scripted: Scripted, kind: str) -> None:
+    def test_immutable_tag_with_same_digest_succeeds(self, scripted: Scripted, kind: str) -> None:
         """An immutable tag with the same digest is a success."""
         registry = scripted(immutable=kind)
         registry.add("team/app", IMAGE, "v1")
@@ -118,7 +118,7 @@ class TestPutManifest:
         assert self.put(registry) is True
 
     @pytest.mark.parametrize("kind", ["ecr", "harbor", "quay", "acr"])
-    def test_immutable_other(self, scripted: Scripted, kind: str) -> None:
+    def test_immutable_tag_with_other_digest_fails(self, scripted: Scripted, kind: str) -> None:
         """An immutable tag with another digest is a final failure with the reason."""
         registry = scripted(immutable=kind)
         registry.add("team/app", OTHER, "v1")
@@ -129,7 +129,7 @@ class TestPutManifest:
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TAG_IMMUTABLE", False)
         assert OTHER.digest in caught.value.fault.words
 
-    def test_no_right(self, scripted: Scripted) -> None:
+    def test_missing_right_does_not_blame_immutable_tag(self, scripted: Scripted) -> None:
         """Without write access the error does not blame an immutable tag, although one exists."""
         registry = scripted()
         registry.add("team/app", OTHER, "v1")
@@ -142,7 +142,7 @@ class TestPutManifest:
         assert caught.value.fault.code == "DENIED"
         assert OTHER.digest not in caught.value.fault.words
 
-    def test_answer_lost(self, scripted: Scripted) -> None:
+    def test_lost_answer_is_made_up_for(self, scripted: Scripted) -> None:
         """A PUT whose response is lost is repeated, or found to have succeeded."""
         registry = scripted()
         self.fill(registry)
@@ -150,7 +150,7 @@ class TestPutManifest:
 
         assert self.put(registry) is True
 
-    def test_repository_missing(self, scripted: Scripted) -> None:
+    def test_missing_repository_fails_with_a_hint(self, scripted: Scripted) -> None:
         """A repository that has to be created first is a failure with that hint."""
         registry = scripted(create_first=True)
         with pytest.raises(RegistryError, match="create the repository"):
@@ -158,7 +158,7 @@ class TestPutManifest:
 
 
 class TestOpenBlob:
-    def test_content(self, scripted: Scripted) -> None:
+    def test_blob_is_requested_uncompressed(self, scripted: Scripted) -> None:
         """The bytes are requested uncompressed, and their number is known."""
         registry = scripted(gzip=True)
         registry.add_blob("team/app", BLOB)
@@ -166,7 +166,7 @@ class TestOpenBlob:
             assert (body.offset, body.total) == (0, len(BLOB))
             assert b"".join(map(bytes, body)) == BLOB
 
-    def test_connection_kept(self, scripted: Scripted) -> None:
+    def test_complete_blob_keeps_the_connection(self, scripted: Scripted) -> None:
         """A completely read blob leaves a reusable connection, an incomplete one does not."""
         registry = scripted()
         blob = b"x" * 1_000_000
@@ -181,7 +181,7 @@ class TestOpenBlob:
         first, second, third = registry.requests()
         assert first.connection == second.connection != third.connection
 
-    def test_range(self, scripted: Scripted) -> None:
+    def test_rest_of_a_blob_is_read(self, scripted: Scripted) -> None:
         """The rest of a blob can be read."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
@@ -189,21 +189,21 @@ class TestOpenBlob:
             assert (body.offset, body.total) == (100, len(BLOB))
             assert b"".join(map(bytes, body)) == BLOB[100:]
 
-    def test_range_ignored(self, scripted: Scripted) -> None:
+    def test_ignored_range_is_reported(self, scripted: Scripted) -> None:
         """If a server ignores the range, the offset says so."""
         registry = scripted(ranges="ignored")
         registry.add_blob("team/app", BLOB)
         with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB), offset=100) as body:
             assert body.offset == 0
 
-    def test_range_wrong(self, scripted: Scripted) -> None:
+    def test_wrong_range_is_refused(self, scripted: Scripted) -> None:
         """A part that starts elsewhere is refused."""
         registry = scripted(ranges="wrong-start")
         registry.add_blob("team/app", BLOB)
         with pytest.raises(RegistryError):
             client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB), offset=100)
 
-    def test_wrong_size(self, scripted: Scripted) -> None:
+    def test_wrong_size_is_refused(self, scripted: Scripted) -> None:
         """An answer with another size than in the manifest is refused before it is read."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
@@ -212,7 +212,7 @@ class TestOpenBlob:
 
         assert caught.value.fault.code == "SIZE_MISMATCH"
 
-    def test_by_size(self, scripted: Scripted) -> None:
+    def test_layer_with_html_content_type_and_right_size(self, scripted: Scripted) -> None:
         """A layer with the Content-Type of a web page and the right size is read: its digest decides."""
         registry = scripted()
         headers = {"Content-Type": "text/html"}
@@ -220,7 +220,7 @@ class TestOpenBlob:
         with client(registry).open_blob(repository(registry), DIGEST, size=7) as body:
             assert b"".join(map(bytes, body)) == b"content"
 
-    def test_web_page(self, scripted: Scripted) -> None:
+    def test_web_page_is_not_a_layer(self, scripted: Scripted) -> None:
         """A web page is not accepted as a layer."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=200, headers={"Content-Type": "text/html"}, body="<html>")))
@@ -228,7 +228,9 @@ class TestOpenBlob:
             client(registry).open_blob(repository(registry), DIGEST, size=-1)
 
     @pytest.mark.parametrize("framing", ["length", "chunked"])
-    def test_broken_off(self, scripted: Scripted, framing: Literal["length", "chunked"]) -> None:
+    def test_truncated_body_is_a_lost_connection(
+        self, scripted: Scripted, framing: Literal["length", "chunked"]
+    ) -> None:
         """A body that breaks off is a lost connection, not an end."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
@@ -242,7 +244,7 @@ class TestOpenBlob:
         assert caught.value.fault.code == "CONNECTION_LOST"
         assert caught.value.fault.retryable
 
-    def test_stall(self, scripted: Scripted) -> None:
+    def test_dripping_body_is_aborted(self, scripted: Scripted) -> None:
         """A body that drips is aborted, although each byte arrives in time."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
@@ -258,7 +260,7 @@ class TestOpenBlob:
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
 
-    def test_corrupt(self, scripted: Scripted) -> None:
+    def test_damaged_bytes_are_passed_on(self, scripted: Scripted) -> None:
         """Damaged bytes pass: the caller checks size and digest."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
@@ -267,7 +269,7 @@ class TestOpenBlob:
             assert b"".join(map(bytes, body)) != BLOB
 
 
-def test_accept_names_all_types(scripted: Scripted) -> None:
+def test_each_manifest_type_is_accepted_by_name(scripted: Scripted) -> None:
     """Every manifest is requested by its exact type, because distribution 2.8 answers 404 otherwise."""
     registry = scripted(strict_accept=True)
     content = json.dumps({"mediaType": "application/vnd.oci.artifact.manifest.v1+json"}).encode()

@@ -53,7 +53,7 @@ def asking(address: str, credential: Credential = ANONYMOUS, *, scheme: str = "h
 
 
 @pytest.mark.parametrize("where", SLOW)
-def test_slow_answer(where: str) -> None:
+def test_slow_answer_is_aborted(where: str) -> None:
     """A response that arrives byte by byte is aborted at its deadline, in whatever part it is slow."""
     with peer(endlessly(*SLOW[where])) as address, pytest.raises(RegistryError) as caught:
         asking(address).get_manifest(Reference(Repository(address, "a/b"), "v1"), limit=10_000)
@@ -66,7 +66,7 @@ def test_slow_answer(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["silence", "header", "body with a length", "trailer"])
-def test_slow_answer_over_tls(where: str, certificates: Path) -> None:
+def test_slow_answer_over_tls_is_aborted(where: str, certificates: Path) -> None:
     """The same over TLS, whose state belongs to the reading thread."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
@@ -79,7 +79,7 @@ def test_slow_answer_over_tls(where: str, certificates: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["header", "body with a length", "body up to the end", "trailer"])
-def test_slow_token(where: str) -> None:
+def test_slow_token_server_is_aborted(where: str) -> None:
     """A dripping token server fails, too."""
     with peer(endlessly(*SLOW[where])) as server:
         challenge = f'Bearer realm="http://{server}/token"'
@@ -92,7 +92,7 @@ def test_slow_token(where: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_body_that_nobody_takes(scheme: str, certificates: Path) -> None:
+def test_unread_request_body_times_out(scheme: str, certificates: Path) -> None:
     """A body that the peer does not read fails after the timeout for sending a piece."""
     done = threading.Event()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -118,7 +118,7 @@ def test_body_that_nobody_takes(scheme: str, certificates: Path) -> None:
     assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
 
 
-def test_source_that_is_slow(scripted: Scripted) -> None:
+def test_slow_source_does_not_count_against_the_peer(scripted: Scripted) -> None:
     """The time to produce a piece of a body does not count against the peer."""
 
     class Slow:
@@ -142,7 +142,7 @@ def test_source_that_is_slow(scripted: Scripted) -> None:
     assert upload.put(Slow())
 
 
-def test_fast_then_slow() -> None:
+def test_blob_that_becomes_slow_is_aborted() -> None:
     """A blob that is fast at first and then drips fails."""
     begin = HEAD + b"Content-Length: 100000000\r\n\r\n" + b"x" * (4 << 20)
     with peer(endlessly(begin, b"x")) as address:
@@ -156,7 +156,7 @@ def test_fast_then_slow() -> None:
     assert caught.value.fault.code == "TIMEOUT"
 
 
-def test_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_proxy_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that drips the answer to CONNECT fails within the connect timeout."""
     timeouts = Timeouts(connect=0.5, read=5, send=5, commit=5, stall=5)
     with peer(endlessly(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n")) as proxy:
@@ -170,7 +170,7 @@ def test_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n", HEAD, HEAD + b"Content-Le", HEAD + b"Link: <x"])
-def test_head_that_breaks_off(said: bytes) -> None:
+def test_truncated_head_is_a_lost_connection(said: bytes) -> None:
     """A head that breaks off is a lost connection, not an answer with fewer headers."""
 
     def script(sock: socket.socket) -> None:
@@ -184,13 +184,13 @@ def test_head_that_breaks_off(said: bytes) -> None:
 
 
 class TestDeadline:
-    def test_wakes(self) -> None:
+    def test_reading_thread_is_woken(self) -> None:
         """The reading thread is woken with a timeout error."""
         ours, theirs = socket.socketpair()
         with ours, theirs, pytest.raises(OverdueError, match=r"within 0\.1 s"), Deadline(ours, 0.1):
             ours.recv(1)
 
-    def test_after_short_ones(self) -> None:
+    def test_short_deadlines_do_not_hide_later_ones(self) -> None:
         """Deadlines that end before the first check do not hide later ones."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -203,7 +203,7 @@ class TestDeadline:
                 with pause, other, pytest.raises(OverdueError), Deadline(pause, 0.0):
                     pause.recv(1)
 
-    def test_in_time(self) -> None:
+    def test_block_in_time_leaves_the_socket_alone(self) -> None:
         """A block that ends in time leaves the socket alone."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -213,7 +213,7 @@ class TestDeadline:
             theirs.sendall(b"y")
             assert ours.recv(1) == b"y"
 
-    def test_after_an_error(self) -> None:
+    def test_failed_shutdown_does_not_affect_others(self) -> None:
         """A socket that cannot be shut down does not keep others from being woken."""
         ours, theirs = socket.socketpair()
         broken = Deadline(cast("socket.socket", object()), 0.0)
@@ -227,7 +227,7 @@ class TestDeadline:
         ):
             ours.recv(1)
 
-    def test_one_thread(self) -> None:
+    def test_one_thread_checks_all_deadlines(self) -> None:
         """One thread checks all deadlines of a process."""
         pairs = [socket.socketpair() for _ in range(20)]
         for ours, _ in pairs:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         ("http", "[fd00::80]", "[fd00::80]"),
     ],
 )
-def test_host(monkeypatch: pytest.MonkeyPatch, scheme: str, netloc: str, host: str) -> None:
+def test_default_port_is_omitted_from_host(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, netloc: str, host: str
+) -> None:
     """The default port is omitted, since signed URLs do not include it (boto, AWS's SDKs)."""
     heads: list[bytes] = []
 
@@ -49,7 +51,7 @@ def test_host(monkeypatch: pytest.MonkeyPatch, scheme: str, netloc: str, host: s
 
 
 @pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
-def test_imports(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_is_imported_only_for_a_proxy(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests is imported only if there is a proxy."""
     for name in os.environ:
         if name.lower().endswith("_proxy"):

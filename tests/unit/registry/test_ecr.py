@@ -76,7 +76,7 @@ def ecr(monkeypatch: pytest.MonkeyPatch) -> Ecr:
     return made
 
 
-def test_repositories(ecr: Ecr) -> None:
+def test_repositories_of_all_pages_are_listed(ecr: Ecr) -> None:
     """Pages of repositories follow the token."""
     found = EcrCatalogue(HOST)
     first = found.repositories("team", "")
@@ -89,7 +89,7 @@ def test_repositories(ecr: Ecr) -> None:
     ]
 
 
-def test_tags(ecr: Ecr) -> None:
+def test_tags_have_digest_and_push_time(ecr: Ecr) -> None:
     """Each tag of an image has its digest and the time of its push."""
     page = EcrCatalogue(HOST).tags(Repository(HOST, "team/a"), "")
 
@@ -98,7 +98,7 @@ def test_tags(ecr: Ecr) -> None:
     assert ecr.asked[0][1]["filter"] == {"tagStatus": "TAGGED"}
 
 
-def test_create(ecr: Ecr) -> None:
+def test_repository_is_created(ecr: Ecr) -> None:
     """A repository is created; an existing one is not a failure."""
     found, repository = EcrCatalogue(HOST), Repository(HOST, "team/new")
 
@@ -107,7 +107,7 @@ def test_create(ecr: Ecr) -> None:
     assert not found.create(repository)
 
 
-def test_lacks(ecr: Ecr) -> None:
+def test_missing_repository_is_reported(ecr: Ecr) -> None:
     """A plan asks whether a repository exists; any other refusal than its absence is a fault."""
     found, repository = EcrCatalogue(HOST), Repository(HOST, "team/new")
 
@@ -120,7 +120,7 @@ def test_lacks(ecr: Ecr) -> None:
         found.lacks(repository)
 
 
-def test_denied(ecr: Ecr) -> None:
+def test_refusal_names_missing_permissions(ecr: Ecr) -> None:
     """A refusal has ECR's message on one line, and names the missing permissions."""
     ecr.failure = _ClientError("AccessDeniedException", 400)
 
@@ -131,7 +131,7 @@ def test_denied(ecr: Ecr) -> None:
     assert not caught.value.fault.retryable
 
 
-def test_no_credentials(ecr: Ecr) -> None:
+def test_missing_aws_credentials_are_a_fault(ecr: Ecr) -> None:
     """Missing AWS credentials are a fault, not a traceback."""
     ecr.failure = OSError("Unable to locate credentials")
 
@@ -139,7 +139,7 @@ def test_no_credentials(ecr: Ecr) -> None:
         EcrCatalogue(HOST).repositories("team", "")
 
 
-def test_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_boto3_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, one line says what to install."""
     monkeypatch.setitem(sys.modules, "boto3", None)
 

@@ -242,7 +242,7 @@ ANSWERS = (
 
 
 @pytest.mark.parametrize("seen", ANSWERS, ids=str)
-def test_answers(seen: Seen) -> None:
+def test_each_refusal_has_its_hint(seen: Seen) -> None:
     """Each registry's refusal leads to a fitting hint, with its code."""
     complaint = parse_complaint(seen.body.encode(), content_type=seen.headers.get("Content-Type", ""))
     refusal = Refusal(status=seen.status, complaint=complaint, headers=seen.headers, host=seen.host)
@@ -260,7 +260,7 @@ def test_answers(seen: Seen) -> None:
     assert (isinstance(error, RegistryError) and error.expired) is (seen.verdict == "renew")
 
 
-def test_every_row_decides() -> None:
+def test_every_row_decides_some_answer() -> None:
     """Each row of the table is the first that fits one of the answers above."""
     deciding = set()
     for seen in ANSWERS:
@@ -275,7 +275,7 @@ def test_every_row_decides() -> None:
     "name",
     ["X-Request-Id", "x-amzn-requestid", "x-ms-correlation-request-id", "x-github-request-id", "cf-ray"],
 )
-def test_request_id(name: str) -> None:
+def test_error_has_the_request_id(name: str) -> None:
     """The error has the request ID that a registry's support needs."""
     complaint = parse_complaint(b"")
     info = RequestInfo(operation="do it", kind="read", repository=Repository(ANY, "a/b"))

@@ -65,11 +65,11 @@ class TestRetryable:
             ("token", 502, "", True),
         ],
     )
-    def test_table(self, kind: RequestKind, status: int, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
+    def test_by_status_and_code(self, kind: RequestKind, status: int, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
         """Status and code decide whether a retry can help."""
         assert retryable is error_for(info(kind), refusal(status, code)).fault.retryable
 
-    def test_presigned(self) -> None:
+    def test_expired_presigned_url_is_retryable(self) -> None:
         """After an expired presigned URL the registry is asked again."""
         answer = Refusal(status=403, complaint=Complaint(words="Expired"), host="storage.example")
         error = error_for(info(), answer)
@@ -89,7 +89,7 @@ class TestThrottled:
             refusal(403, "DENIED", "API rate limit reached"),
         ],
     )
-    def test_shapes(self, answer: Refusal) -> None:
+    def test_every_form_of_rate_limit_is_a_pause(self, answer: Refusal) -> None:
         """Every form of "slow down" is a pause, not a failure."""
         error = error_for(info(), answer)
 
@@ -99,7 +99,7 @@ class TestThrottled:
     @pytest.mark.parametrize(
         ("header", "least", "most"), [("30", 30, 37.5), ("0", 1, 1.25), ("-3", 1, 1.25), ("86400", 900, 900)]
     )
-    def test_bounds(self, header: str, least: float, most: float) -> None:
+    def test_delay_is_bounded(self, header: str, least: float, most: float) -> None:
         """The delay is limited to 1 s to 15 min; the requested one is kept."""
         error = error_for(info(), refusal(429, Retry_After=header))
 
@@ -107,7 +107,7 @@ class TestThrottled:
         assert least <= error.delay <= most
         assert error.asked == max(0, int(header))
 
-    def test_pull_limit(self) -> None:
+    def test_docker_hub_pull_limit_is_a_long_pause(self) -> None:
         """Docker Hub's limit over hours gives a long pause and names what remains."""
         words = "You have reached your pull rate limit"
         answer = refusal(
@@ -130,33 +130,33 @@ class TestThrottled:
             ({"RateLimit_Remaining": "many"}, ""),
         ],
     )
-    def test_pulls_left(self, headers: dict[str, str], hint: str) -> None:
+    def test_pulls_left_by_login(self, headers: dict[str, str], hint: str) -> None:
         """A logged-in user is not told to log in, and unreadable parts are omitted."""
         error = error_for(info(origin="none", sent="nothing"), refusal(429, "", "", **headers))
 
         assert error.fault.hint == hint
 
-    def test_pulls_left_of_success(self) -> None:
+    def test_only_rate_limits_show_pulls_left(self) -> None:
         """Docker Hub states the remaining pulls in every answer; other failures do not show them."""
         error = error_for(info(), refusal(403, "DENIED", RateLimit_Remaining="76;w=21600"))
 
         assert "may not read there" in error.fault.hint
 
-    def test_github(self) -> None:
+    def test_rate_limit_with_status_403(self) -> None:
         """A rate limit with status 403 is not taken for a missing right."""
         assert error_for(info(), refusal(403, "DENIED", "API rate limit exceeded")).fault.hint == ""
 
-    def test_plain_unavailable(self) -> None:
+    def test_plain_503_is_an_ordinary_failure(self) -> None:
         """A 503 without Retry-After is an ordinary failure."""
         assert not isinstance(error_for(info(), refusal(503)), ThrottledError)
 
 
 class TestLacking:
-    def test_store(self) -> None:
+    def test_manifest_with_missing_content(self) -> None:
         """A manifest that references missing content is an error of its own kind."""
         assert isinstance(error_for(info("store"), refusal(400, "MANIFEST_BLOB_UNKNOWN")), LackingError)
 
-    def test_read(self) -> None:
+    def test_missing_blob_is_an_ordinary_fault(self) -> None:
         """A missing blob is an ordinary fault."""
         assert not isinstance(error_for(info(), refusal(404, "BLOB_UNKNOWN")), LackingError)
 
@@ -178,14 +178,14 @@ class TestHints:
             ),
         ],
     )
-    def test_type(self, media_type: str, hint: str) -> None:
+    def test_rejected_manifest_or_rejected_type(self, media_type: str, hint: str) -> None:
         """A registry that rejects this manifest is distinguished from one that rejects docker's types."""
         storing = replace(info("store"), media_type=media_type)
 
         assert hint in error_for(storing, refusal(415)).fault.hint
 
     @pytest.mark.parametrize("status", [413, 429, 502])
-    def test_page_of_a_gateway(self, status: int) -> None:
+    def test_limit_in_a_gateways_web_page(self, status: int) -> None:
         """A limit in a proxy's web page is a limit, not a sign of a wrong address."""
         page = Refusal(status=status, complaint=Complaint(words="nginx", html=True))
 
@@ -201,7 +201,7 @@ class TestHints:
             ("read", "quay.io", 403, "the credentials (key x) may not read there"),
         ],
     )
-    def test_table(self, kind: RequestKind, registry: str, status: int, hint: str) -> None:
+    def test_hint_for_each_registry(self, kind: RequestKind, registry: str, status: int, hint: str) -> None:
         """The hint names what the user can do at that registry."""
         assert hint in error_for(info(kind, registry=registry), refusal(status)).fault.hint
 
@@ -232,11 +232,13 @@ class TestHints:
             ("store", "unasked", "key x", 401, f"the login (key x) was not sent because {UNASKED}"),
         ],
     )
-    def test_access(self, kind: RequestKind, sent: Sent, origin: str, status: int, hint: str) -> None:
+    def test_password_right_and_login_are_distinguished(
+        self, kind: RequestKind, sent: Sent, origin: str, status: int, hint: str
+    ) -> None:
         """A rejected password, a missing right and a missing login are distinguished and name the login."""
         assert hint == error_for(info(kind, origin=origin, sent=sent), refusal(status)).fault.hint
 
-    def test_rejected(self) -> None:
+    def test_only_a_refused_login_is_rejected(self) -> None:
         """Only a refused login is a rejected credential, not a missing right."""
         answers: tuple[tuple[RequestKind, Sent, int], ...] = (
             ("read", "login", 401),
@@ -250,13 +252,13 @@ class TestHints:
 
         assert rejected == [True, True, False, False, False]
 
-    def test_quota(self) -> None:
+    def test_full_quota_is_not_a_missing_right(self) -> None:
         """A full quota is not a missing right."""
         error = error_for(info("send"), refusal(403, "DENIED", "adding 9 B would exceed the quota"))
 
         assert "raise the quota there" in error.fault.hint
 
-    def test_storage(self) -> None:
+    def test_storage_refusal_blames_no_credential(self) -> None:
         """A refusal by storage, which gets no credentials, does not blame any."""
         answer = Refusal(status=403, complaint=Complaint(words="Expired"), host="storage.example")
 
@@ -287,13 +289,13 @@ class TestExceptions:
             (urllib3.exceptions.IncompleteRead(1, 2), "CONNECTION_LOST", True),
         ],
     )
-    def test_table(self, error: Exception, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
+    def test_http_exceptions_become_faults(self, error: Exception, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
         """Exceptions of the HTTP stack become faults with our own codes, however they are wrapped."""
         fault = fault_of(info(), error)
 
         assert (code, retryable) == (fault.code, fault.retryable)
 
-    def test_ring(self) -> None:
+    def test_circular_exceptions_do_not_loop(self) -> None:
         """Exceptions that refer to each other in a circle do not cause a loop."""
         one, two = OSError("one"), OSError("two")
         one.__context__, two.__context__ = two, one

@@ -27,7 +27,7 @@ def filled(registry: Registry) -> Registry:
 
 @pytest.mark.parametrize("status", [403, 404])
 @pytest.mark.parametrize("auth", ["basic", "token"])
-def test_hidden(scripted: Scripted, auth: str, status: int) -> None:
+def test_hidden_content_leads_to_one_challenge(scripted: Scripted, auth: str, status: int) -> None:
     """If 404 may hide a missing login, /v2/ is asked once for a challenge and the request repeated."""
     registry = filled(scripted(auth=auth))
     registry.fault(Fault(action=Reply(status=status), method="HEAD", times=1))
@@ -38,7 +38,7 @@ def test_hidden(scripted: Scripted, auth: str, status: int) -> None:
     assert len(registry.requests(path="^/v2/$")) == 1
 
 
-def test_absent(scripted: Scripted) -> None:
+def test_missing_content_pings_once(scripted: Scripted) -> None:
     """Missing content of a public registry costs one request to /v2/, however much is missing."""
     registry = filled(scripted())
     asking = client(registry, USER)
@@ -49,7 +49,7 @@ def test_absent(scripted: Scripted) -> None:
     assert not any("authorization" in entry.headers for entry in registry.requests())
 
 
-def test_hidden_from_nobody(scripted: Scripted) -> None:
+def test_no_ping_without_a_login(scripted: Scripted) -> None:
     """Without a login no challenge is requested if the registry sends none."""
     registry = filled(scripted())
 
@@ -57,7 +57,7 @@ def test_hidden_from_nobody(scripted: Scripted) -> None:
     assert not registry.requests(path="^/v2/$")
 
 
-def test_ping_elsewhere(scripted: Scripted) -> None:
+def test_ping_redirect_is_not_followed(scripted: Scripted) -> None:
     """A redirect of /v2/ to another host is not followed, since its challenge would be answered."""
     registry = filled(scripted())
     other = f"http://127.0.0.2:{registry.address.rpartition(':')[2]}/v2/"
@@ -70,7 +70,7 @@ def test_ping_elsewhere(scripted: Scripted) -> None:
     assert not any("authorization" in entry.headers for entry in registry.requests())
 
 
-def test_dead_token_server(scripted: Scripted, unused_port: int) -> None:
+def test_dead_token_server_affects_one_repository(scripted: Scripted, unused_port: int) -> None:
     """A dead token server of one repository does not affect others that need no token."""
     registry = filled(scripted())
     challenge = {"WWW-Authenticate": f'Bearer realm="http://127.0.0.2:{unused_port}/token"'}

@@ -97,7 +97,7 @@ FRAMES = {
 
 class TestFloods:
     @pytest.mark.parametrize("frame", FRAMES)
-    def test_manifest(self, frame: str) -> None:
+    def test_endless_manifest_is_abandoned(self, frame: str) -> None:
         """An endless manifest is abandoned after 4 MiB, however it is framed."""
         flood = Flood(FRAMES[frame])
         error = fault_of(flood, get)
@@ -105,14 +105,14 @@ class TestFloods:
         assert error.fault.code in {"TOO_LARGE", "CONNECTION_LOST", "NOT_A_REGISTRY", ""}
         assert flood.sent < MAX_MANIFEST + SOCKETS
 
-    def test_headers(self) -> None:
+    def test_endless_headers_are_abandoned(self) -> None:
         """Endless headers are abandoned after a hundred."""
         flood = Flood(b"HTTP/1.1 200 OK\r\n", piece=b"X-More: x\r\n" * 1000)
         fault_of(flood, get)
 
         assert flood.sent < SOCKETS
 
-    def test_tags(self) -> None:
+    def test_endless_tag_list_is_abandoned(self) -> None:
         """An endless tag list is abandoned after 32 MiB."""
         flood = Flood(FRAMES["close"] + b'{"tags": [')
         error = fault_of(flood, lambda asking, at: asking.tags(Repository(at, "a/b"), page="", count=10))
@@ -120,7 +120,7 @@ class TestFloods:
         assert error.fault.code == "TOO_LARGE"
         assert flood.sent < MAX_TAG_PAGE + SOCKETS
 
-    def test_error(self) -> None:
+    def test_endless_error_is_truncated(self) -> None:
         """An endless error is read up to 64 KiB, and shown up to 500 characters."""
         flood = Flood(b"HTTP/1.1 404 No\r\nConnection: close\r\n\r\n", piece=b"\x1b[31mno " * 1000)
         error = fault_of(flood, get)
@@ -129,7 +129,7 @@ class TestFloods:
         assert error.fault.words.startswith("[31mno [31mno")
         assert flood.sent < SOCKETS
 
-    def test_token(self) -> None:
+    def test_endless_token_is_abandoned(self) -> None:
         """An endless token is abandoned after 1 MiB."""
         flood = Flood(FRAMES["close"] + b'{"token": "')
         with peer(flood) as server:
@@ -141,7 +141,7 @@ class TestFloods:
         assert "get a token" in error.fault.operation
         assert flood.sent < MIB + SOCKETS
 
-    def test_config(self) -> None:
+    def test_endless_config_is_abandoned(self) -> None:
         """An endless config that a platform filter reads is abandoned after its stated size."""
         config = {"mediaType": min(IMAGE_CONFIG_TYPES), "digest": DIGEST, "size": 100}
         content = json.dumps(
@@ -182,20 +182,20 @@ class TestCompressed:
         head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
         return lambda sock: sock.sendall(head + body)
 
-    def test_manifest(self) -> None:
+    def test_compressed_manifest_is_refused(self) -> None:
         """A compressed manifest is not a manifest."""
         error = fault_of(self.answer(self.BOMB), get)
 
         assert error.fault.code == "NOT_A_REGISTRY"
 
-    def test_blob(self) -> None:
+    def test_compressed_blob_is_not_decoded(self) -> None:
         """A compressed blob is not decoded."""
         with peer(self.answer(self.BOMB)) as address:
             asking = clients(address).at(address)
             with asking.open_blob(Repository(address, "a/b"), DIGEST, size=len(self.BOMB)) as body:
                 assert self.BOMB == b"".join(map(bytes, body))
 
-    def test_tags(self) -> None:
+    def test_compressed_tag_list_is_refused(self) -> None:
         """A compressed tag list is not a list."""
         packed = gzip.compress(b'{"tags": ["v1"]}')
         error = fault_of(
@@ -222,7 +222,7 @@ class TestCompressed:
         ([1], 60.0),
     ],
 )
-def test_life_of_a_token(said: object, life: float) -> None:
+def test_token_lifetime_is_bounded(said: object, life: float) -> None:
     """A token lives for a minute to a day, whatever its server states."""
     assert life == _life({"expires_in": said}, "opaque")
 
@@ -230,7 +230,7 @@ def test_life_of_a_token(said: object, life: float) -> None:
 @pytest.mark.parametrize(
     "pattern", ["<title", "<h1", "<", "<a;", "https://x?", '"', "basic ", "eyJ", "<Code>"]
 )
-def test_repetitive_error(pattern: str) -> None:
+def test_repetitive_error_is_parsed_quickly(pattern: str) -> None:
     """An error body made to slow down regular expressions is parsed like any other."""
     body = pattern.encode() * (60_000 // len(pattern))
     head = b"HTTP/1.1 404 No\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(body)

@@ -17,7 +17,7 @@ def grant(requests: int) -> Grant:
     return Grant(shares=(Share(REQUESTS, requests=requests),))
 
 
-def test_nobody_grants() -> None:
+def test_nothing_waits_without_scheduler_or_limit() -> None:
     """Without a scheduler, as in `check`, and without a limit nothing waits."""
     pacer = Pacer()
     pacer.restrict("r.test", RegistrySettings(rate=0.001, bandwidth=1000.0))
@@ -30,7 +30,7 @@ def test_nobody_grants() -> None:
     assert (served.is_active, served.report()) == (False, None)
 
 
-def test_waits_for_its_first_share() -> None:
+def test_first_request_waits_for_its_share() -> None:
     """With a rate from the user, the first request reports that it waits, and is sent once it is granted."""
     pacer, needs = Pacer(), threading.Event()
     pacer.serve(needs.set)
@@ -47,7 +47,7 @@ def test_waits_for_its_first_share() -> None:
     assert not thread.is_alive()
 
 
-def test_reports_what_was_used() -> None:
+def test_report_covers_use_since_the_last() -> None:
     """A report covers the use since the one before; another registry is not limited."""
     pacer = Pacer()
     pacer.serve(lambda: pacer.grant(grant(1)))
@@ -61,7 +61,7 @@ def test_reports_what_was_used() -> None:
     assert [(use.account, use.used) for use in report.uses] == [(REQUESTS, 5.0)]
 
 
-def test_pieces_are_small_where_bandwidth_is_limited() -> None:
+def test_limited_bandwidth_splits_pieces() -> None:
     """A piece is split if bytes are limited, and left as it is otherwise."""
     pacer = Pacer()
     pacer.serve(lambda: None)
@@ -72,7 +72,7 @@ def test_pieces_are_small_where_bandwidth_is_limited() -> None:
     assert list(pacer.parts("r.test", "written", piece)) == [piece]
 
 
-def test_a_small_share_suffices_for_a_piece() -> None:
+def test_small_shares_are_saved_up_for_a_piece() -> None:
     """A share that needs several grants for one piece is saved up, without loss."""
     pacer, needs = Pacer(), threading.Event()
     pacer.serve(needs.set)

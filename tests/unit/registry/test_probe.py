@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.registry.registry import Registry
 
 
-def test_certificate(
+def test_certificate_expiry_is_reported(
     tls_registry: Registry, certificates: Path, ca: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The expiry of a verified certificate is reported."""
@@ -39,7 +39,7 @@ def test_certificate(
     assert said.strip() == f"notAfter={found.expires:%b %e %H:%M:%S %Y} GMT"
 
 
-def test_unverified(tls_registry: Registry) -> None:
+def test_unverified_certificate_is_not_reported(tls_registry: Registry) -> None:
     """Nothing is reported about a certificate that is not verified."""
     found = client(tls_registry).probe(repository(tls_registry), insecure=True)
 
@@ -47,7 +47,7 @@ def test_unverified(tls_registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 503])
-def test_any_status(scripted: Scripted, status: int) -> None:
+def test_any_status_is_reachable(scripted: Scripted, status: int) -> None:
     """Any answer counts as reachable, and no login is sent."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=status), path="^/v2/$", times=None))
@@ -60,7 +60,7 @@ def test_any_status(scripted: Scripted, status: int) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "{}"])
-def test_by_content(scripted: Scripted, body: str) -> None:
+def test_json_with_html_content_type_is_an_answer(scripted: Scripted, body: str) -> None:
     """JSON with the Content-Type of a web page is a registry's answer."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=200, headers={"Content-Type": "text/html"}, body=body)))
@@ -68,7 +68,7 @@ def test_by_content(scripted: Scripted, body: str) -> None:
     assert client(registry).probe(repository(registry), insecure=True).scheme == "http"
 
 
-def test_web_page(scripted: Scripted) -> None:
+def test_web_page_is_an_error(scripted: Scripted) -> None:
     """A web page instead of a registry's answer is an error with its title."""
     registry = scripted()
     headers = {"Content-Type": "text/html; charset=utf-8"}
@@ -84,7 +84,7 @@ def test_web_page(scripted: Scripted) -> None:
 @pytest.mark.parametrize(
     ("skew", "age", "ahead"), [(0, 0, 0), (7200, 0, -7200), (-7200, 0, 7200), (-7200, 7200, 0)]
 )
-def test_clock(scripted: Scripted, skew: int, age: int, ahead: int) -> None:
+def test_clock_difference_from_date_and_age(scripted: Scripted, skew: int, age: int, ahead: int) -> None:
     """The Date of an answer shows the difference of the clocks; a cached answer's Age counts."""
     registry = scripted()
     headers = {"Date": formatdate(time() + skew, usegmt=True), "Age": str(age)}
@@ -96,7 +96,7 @@ def test_clock(scripted: Scripted, skew: int, age: int, ahead: int) -> None:
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Nov 2026 00:00:00 GMT"])
-def test_no_clock(scripted: Scripted, date: str) -> None:
+def test_no_clock_without_a_valid_date(scripted: Scripted, date: str) -> None:
     """Without a valid Date the clocks are not compared."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=200, headers={"Date": date}), path="^/v2/$"))
@@ -104,7 +104,7 @@ def test_no_clock(scripted: Scripted, date: str) -> None:
     assert client(registry).probe(repository(registry), insecure=True).ahead == 0
 
 
-def test_proxy(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_is_named_without_password(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finding about a registry behind a proxy names the proxy without its password."""
     proxy = scripted()
     monkeypatch.setenv("http_proxy", f"http://bob:pw-word@{proxy.address}")
@@ -117,7 +117,7 @@ def test_proxy(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.proxy == proxy.address
 
 
-def test_asked_once(scripted: Scripted) -> None:
+def test_unreachable_registry_is_probed_once(scripted: Scripted) -> None:
     """An unreachable registry is not probed twice."""
     registry = scripted()
     registry.stop()
@@ -152,7 +152,7 @@ def tunnel(target: str) -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_certificate_behind_a_proxy(
+def test_certificate_through_a_proxy_is_the_registrys(
     tls_registry: Registry, ca: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through a tunnelling proxy the certificate is the registry's."""

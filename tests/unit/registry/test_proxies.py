@@ -55,7 +55,7 @@ def look(asking: Client, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "no HTTP response", True),
     ],
 )
-def test_no_tunnel(
+def test_failed_tunnel_names_the_proxy(
     monkeypatch: pytest.MonkeyPatch,
     said: bytes,
     words: str,
@@ -93,7 +93,9 @@ class TestWithin:
         made = Clients(replace(HURRIED, retry=Retry(tries=1)), lambda _: ANONYMOUS)
         return made.at(REGISTRY)
 
-    def test_asked(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_requests_and_large_bodies_work(
+        self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Requests and large bodies in both directions work on one connection."""
         content, heads, received = b"content" * 100_000, list[bytes](), list[int]()
 
@@ -117,7 +119,9 @@ class TestWithin:
 
         assert (sum(received), len(tunnels)) == (len(content), 1)
 
-    def test_truncated(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_truncated_body_is_a_lost_connection(
+        self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A body that breaks off is a lost connection."""
 
         def script(sock: socket.socket) -> None:
@@ -133,7 +137,9 @@ class TestWithin:
             "the response ended early",
         )
 
-    def test_overdue(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_dripping_peer_misses_its_deadline(
+        self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A dripping peer behind it has the same deadline, and other deadlines still work."""
         drip = endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x")
         with within(drip, server, monkeypatch):
@@ -143,7 +149,7 @@ class TestWithin:
 
                 assert caught.value.fault.code == "TIMEOUT"
 
-    def test_more_than_announced(
+    def test_surplus_bytes_are_not_the_next_response(
         self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Surplus bytes after a response are not taken for the next one."""

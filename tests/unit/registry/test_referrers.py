@@ -46,7 +46,7 @@ def index(*entries: object) -> str:
 
 class TestReferrers:
     @pytest.mark.parametrize("status", [400, 404, 405, 501])
-    def test_no_api(self, scripted: Scripted, status: int) -> None:
+    def test_missing_api_costs_one_request(self, scripted: Scripted, status: int) -> None:
         """These statuses mean that there is no API, after one request."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=status), times=None))
@@ -54,7 +54,7 @@ class TestReferrers:
         assert client(registry).referrers(repository(registry), IMAGE.digest) is None
         assert 1 == len(registry.requests())
 
-    def test_web_page(self, scripted: Scripted) -> None:
+    def test_web_page_means_no_api(self, scripted: Scripted) -> None:
         """A web page instead of a list means that there is no API."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=200, headers=HTML, body=PAGE)))
@@ -62,7 +62,7 @@ class TestReferrers:
         assert client(registry).referrers(repository(registry), IMAGE.digest) is None
 
     @pytest.mark.parametrize("body", NOT_REFERRERS)
-    def test_not_understood(self, scripted: Scripted, body: str) -> None:
+    def test_unparsable_list_is_an_error(self, scripted: Scripted, body: str) -> None:
         """An answer that is not a list of referrers is an error: neither an empty list nor a missing API."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=200, body=body), times=None))
@@ -71,7 +71,7 @@ class TestReferrers:
             client(registry).referrers(repository(registry), IMAGE.digest)
 
     @pytest.mark.parametrize("status", [401, 403, 500, 202])
-    def test_refused(self, scripted: Scripted, status: int) -> None:
+    def test_other_status_is_an_error_with_the_digest(self, scripted: Scripted, status: int) -> None:
         """Other statuses are errors that name the digest."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=status), times=None))
@@ -85,7 +85,7 @@ class TestReferrers:
         )
 
     @pytest.mark.parametrize("status", [400, 429])
-    def test_throttled(self, scripted: Scripted, status: int) -> None:
+    def test_rate_limit_is_not_a_missing_api(self, scripted: Scripted, status: int) -> None:
         """A rate limit is not a missing API, even with status 400 as from ECR."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=status, body='{"errors":[{"code":"TOOMANYREQUESTS"}]}')))
@@ -93,14 +93,14 @@ class TestReferrers:
         with pytest.raises(ThrottledError):
             client(registry).referrers(repository(registry), IMAGE.digest)
 
-    def test_null(self, scripted: Scripted) -> None:
+    def test_null_list_is_empty(self, scripted: Scripted) -> None:
         """A list that is null is empty."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=200, body='{"manifests":null}')))
 
         assert ReferrerPage(referrers=()) == client(registry).referrers(repository(registry), IMAGE.digest)
 
-    def test_unknown_type(self, scripted: Scripted) -> None:
+    def test_referrer_without_type_passes_the_filter(self, scripted: Scripted) -> None:
         """A referrer without a type passes a filter that the registry does not apply."""
         registry = scripted(referrers="yes")
         other = ENTRY | {"digest": digest_of(b"b"), "artifactType": "other"}
@@ -112,7 +112,7 @@ class TestReferrers:
             == page
         )
 
-    def test_asked_for(self, scripted: Scripted) -> None:
+    def test_type_and_page_links_are_requested(self, scripted: Scripted) -> None:
         """The type is sent, and later pages use only the link's query."""
         registry = scripted(referrers="yes", referrers_page=1)
         for name in (b"1", b"2"):
@@ -129,7 +129,7 @@ class TestReferrers:
         ]
         assert (2, "") == (len({*first.referrers, *second.referrers}), second.next)
 
-    def test_lost_page(self, scripted: Scripted) -> None:
+    def test_missing_later_page_is_an_error(self, scripted: Scripted) -> None:
         """A 404 to a later page is an error: the API was there for the first one."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=404), times=None))
@@ -139,7 +139,7 @@ class TestReferrers:
 
         assert caught.value.fault.status == 404
 
-    def test_link_without_query(self, scripted: Scripted) -> None:
+    def test_link_without_query_is_an_error(self, scripted: Scripted) -> None:
         """A link to a next page that leads nowhere is an error, not the end of the list."""
         registry = scripted(referrers="yes")
         headers = {"Link": '</v2/team/app/referrers/>; rel="next"'}
@@ -161,14 +161,14 @@ class TestFallbackTag:
             ("sha3+x:a=_b", "sha3-x-a-_b"),
         ],
     )
-    def test_name(self, digest: str, tag: str) -> None:
+    def test_digest_becomes_a_valid_tag(self, digest: str, tag: str) -> None:
         """Algorithm and digest are truncated, and characters that are invalid in a tag become hyphens."""
         assert tag == fallback_tag(digest)
 
     @pytest.mark.parametrize(
         "body", ['{"manifests":{}}', '{"manifests":[{}]}', index(ENTRY | {"digest": "x"})]
     )
-    def test_not_understood(self, scripted: Scripted, body: str) -> None:
+    def test_invalid_index_entry_is_an_error(self, scripted: Scripted, body: str) -> None:
         """An index with an entry that is not a descriptor is an error, never an empty list."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=200, body=body), times=None))
@@ -178,7 +178,7 @@ class TestFallbackTag:
 
         assert caught.value.fault.code == "MANIFEST_INVALID"
 
-    def test_refused(self, scripted: Scripted) -> None:
+    def test_unreadable_tag_is_an_error(self, scripted: Scripted) -> None:
         """An unreadable tag is an error."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=403), times=None))
@@ -186,7 +186,7 @@ class TestFallbackTag:
         with pytest.raises(RegistryError):
             client(registry).tagged_referrers(repository(registry), IMAGE.digest)
 
-    def test_asked_for(self, scripted: Scripted) -> None:
+    def test_one_request_reads_the_tag(self, scripted: Scripted) -> None:
         """One request reads the tag, whether it exists or not."""
         registry = scripted()
 

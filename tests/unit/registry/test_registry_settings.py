@@ -63,21 +63,23 @@ def identity(tmp_path: Path) -> tuple[str, str]:
 
 
 class TestTrust:
-    def test_ca(self, tls_registry: Registry, ca: Path) -> None:
+    def test_own_ca_is_trusted(self, tls_registry: Registry, ca: Path) -> None:
         """A registry's own CA is trusted in addition to the system's, for that registry."""
         tls_registry.add_blob("team/app", BLOB)
         asking = client(tls_registry.address, RegistrySettings(ca=str(ca)))
 
         assert asking.head_blob(repository(tls_registry), DIGEST) == len(BLOB)
 
-    def test_of_no_other(self, tls_registry: Registry, ca: Path) -> None:
+    def test_own_ca_is_not_trusted_for_others(self, tls_registry: Registry, ca: Path) -> None:
         """The CA is not trusted for any other registry."""
         asking = client(tls_registry.address, RegistrySettings(ca=str(ca)), of="other.test")
 
         with pytest.raises(RegistryError, match="certificate refused"):
             asking.head_blob(repository(tls_registry), DIGEST)
 
-    def test_named_hosts(self, scripted: Scripted, certificates: Path, ca: Path) -> None:
+    def test_own_ca_is_trusted_for_named_hosts(
+        self, scripted: Scripted, certificates: Path, ca: Path
+    ) -> None:
         """The CA is trusted for hosts that the registry names, such as storage of the same company."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
@@ -91,7 +93,7 @@ class TestTrust:
 
 class TestIdentity:
     @pytest.mark.parametrize("by", ["settings", "certs.d"])
-    def test_shown_to_the_registry_alone(
+    def test_certificate_is_sent_only_to_the_registry(
         self, certificates: Path, ca: Path, identity: tuple[str, str], tmp_path: Path, by: str
     ) -> None:
         """A client certificate is sent to the registry's own origin, and not to any host that it names."""
@@ -140,7 +142,7 @@ def _knows(sock: socket.socket) -> bool:
 
 
 class TestProxy:
-    def test_of_the_registry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_own_proxy_wins_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A registry's own proxy, with its login, wins over the environment's, even over plain HTTP."""
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         heads: list[bytes] = []
@@ -154,7 +156,7 @@ class TestProxy:
         assert heads[0].startswith(b"HEAD http://127.0.0.1:9/v2/a/b/blobs/")
         assert b"Basic " in heads[0]
 
-    def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_none_bypasses_the_environments_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """`none` bypasses the environment's proxy."""
         monkeypatch.setattr("pipeline.http.proxies.is_local", lambda _: False)
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -164,7 +166,7 @@ class TestProxy:
 
             assert asking.head_blob(Repository(registry, "a/b"), DIGEST) == len(BLOB)
 
-    def test_dead(self) -> None:
+    def test_dead_proxy_error_names_its_setting(self) -> None:
         """The error of a dead proxy names its setting, but not its password."""
         settings = RegistrySettings(proxy="http://bob:hunter2@127.0.0.1:9")
         with pytest.raises(RegistryError) as caught:

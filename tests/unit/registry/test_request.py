@@ -7,7 +7,7 @@ from pipeline.registry.request import Request
 from pipeline.registry.request_info import RequestInfo
 
 
-def test_headers_on_a_redirect() -> None:
+def test_redirect_keeps_accept_but_not_login() -> None:
     """Accept is sent to another origin, but a login is not."""
     info = RequestInfo(kind="read", operation="read", repository=Repository("r.test", "a"))
     headers = {"Accept": "application/json", "Content-Type": "text/plain", "X-Own": "1"}

@@ -40,13 +40,13 @@ HEADERISH = st.text(alphabet=st.sampled_from('abcXYZ012 ,;="<>\\/?:&\t-_~%é'), 
         ("0-\u0669", None),
     ],
 )
-def test_uploaded(text: str, count: int | None) -> None:
+def test_forms_of_upload_ranges(text: str, count: int | None) -> None:
     """The Range of an upload gives the number of bytes, in the forms that registries use."""
     assert count == parse_uploaded(text)
 
 
 class TestChallenges:
-    def test_commas_in_quotes(self) -> None:
+    def test_comma_within_quotes(self) -> None:
         """A comma within quotes is part of the value."""
         (challenge,) = parse_challenges(
             'Bearer realm="https://a/t",service="s",scope="repository:a/b:pull,push"'
@@ -68,20 +68,20 @@ class TestChallenges:
             'Bearer realm=https://a/t,service="s"',
         ],
     )
-    def test_several(self, header: str) -> None:
+    def test_several_challenges_in_one_line(self, header: str) -> None:
         """Several challenges in one line are separated, whatever their order and spelling."""
         bearer = [each for each in parse_challenges(header) if each.scheme == "bearer"]
 
         assert [{"realm": "https://a/t", "service": "s"}] == [dict(each.parameters) for each in bearer]
 
-    def test_escapes(self) -> None:
+    def test_backslash_within_quotes(self) -> None:
         """A backslash within quotes escapes the next character."""
         (challenge,) = parse_challenges(r'Basic realm="a \"b\" \\c"')
 
         assert challenge.parameters["realm"] == r'a "b" \c'
 
     @given(HEADERISH)
-    def test_anything(self, header: str) -> None:
+    def test_any_challenge_header(self, header: str) -> None:
         """Any header gives challenges with lower-case schemes and names, or none."""
         for challenge in parse_challenges(header):
             words = [challenge.scheme, *challenge.parameters]
@@ -109,12 +109,12 @@ class TestLinks:
             ("", None),
         ],
     )
-    def test_next(self, header: str, target: str | None) -> None:
+    def test_forms_of_next_links(self, header: str, target: str | None) -> None:
         """The link with the relation `next` is found in every form in use."""
         assert target == next_link(header)
 
     @given(HEADERISH)
-    def test_anything(self, header: str) -> None:
+    def test_any_link_header(self, header: str) -> None:
         """Any header gives a link that it contains, or none."""
         target = next_link(header)
         assert target is None or target in re.sub(r"\s+", " ", header)
@@ -132,18 +132,18 @@ class TestPauses:
             ("99999999999999", 99999999999999.0),
         ],
     )
-    def test_seconds(self, value: str, seconds: float | None) -> None:
+    def test_seconds_are_parsed(self, value: str, seconds: float | None) -> None:
         """Seconds are parsed; anything else is None."""
         assert seconds == parse_retry_after(value)
 
-    def test_date(self) -> None:
+    def test_date_counts_from_the_peers_clock(self) -> None:
         """A date counts from the peer's own clock."""
         date = "Wed, 21 Oct 2015 07:28:00 GMT"
 
         assert parse_retry_after("Wed, 21 Oct 2015 07:28:30 GMT", date=date) == 30.0
 
     @given(HEADERISH, HEADERISH)
-    def test_anything(self, value: str, date: str) -> None:
+    def test_any_retry_after_header(self, value: str, date: str) -> None:
         """Any header gives a finite number of seconds, or none."""
         seconds = parse_retry_after(value, date=date)
         assert seconds is None or math.isfinite(seconds)
@@ -172,7 +172,7 @@ class TestComplaints:
             ("", "", ""),
         ],
     )
-    def test_shapes(self, body: str, code: str, words: str) -> None:
+    def test_forms_of_error_bodies(self, body: str, code: str, words: str) -> None:
         """Code and words are found in every known form of error body."""
         complaint = parse_complaint(body.encode())
 
@@ -188,14 +188,14 @@ class TestComplaints:
             ),
         ).map(lambda value: json.dumps(value).encode())
     )
-    def test_anything(self, body: bytes) -> None:
+    def test_any_error_body(self, body: bytes) -> None:
         """The parser never raises, and its words are one bounded line."""
         complaint = parse_complaint(body)
 
         assert len(complaint.words) <= MAX_WORDS
         assert "\n" not in complaint.words
 
-    def test_depth(self) -> None:
+    def test_deeply_nested_error_body(self) -> None:
         """An endlessly nested body does not raise."""
         assert parse_complaint(b'{"errors":' * 50_000).code == ""
 
@@ -213,11 +213,11 @@ class TestClean:
             "eyJhbGciOiJSUzI1NiJ9.hunter2.sig",
         ],
     )
-    def test_secrets(self, text: str) -> None:
+    def test_secrets_are_removed(self, text: str) -> None:
         """Tokens, passwords and the queries of URLs do not reach a log."""
         assert "hunter2" not in clean(text)
 
     @given(st.text())
-    def test_one_line(self, text: str) -> None:
+    def test_control_characters_are_removed(self, text: str) -> None:
         """Control characters, line ends and direction marks are gone."""
         assert not set(clean(text)) & set("\x00\x07\x1b\r\n\u2028\u202e")

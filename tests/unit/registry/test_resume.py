@@ -43,7 +43,7 @@ def gets(registry: Registry) -> list[str]:
     return [entry.headers.get("range", "") for entry in registry.requests(method="GET", path="/blobs/")]
 
 
-def test_breaks(scripted: Scripted) -> None:
+def test_each_byte_is_requested_once(scripted: Scripted) -> None:
     """Each of five breaks costs one more GET, and every byte is requested once."""
     registry = filled(scripted)
     for _ in range(5):
@@ -59,7 +59,7 @@ def test_breaks(scripted: Scripted) -> None:
     assert [event.name for event in meter.events if event.name == "blob.retry"] == ["blob.retry"] * 5
 
 
-def test_range_ignored(scripted: Scripted) -> None:
+def test_known_bytes_are_skipped_if_range_is_ignored(scripted: Scripted) -> None:
     """If the server starts from zero, the known bytes are skipped."""
     registry = filled(scripted, ranges="ignored")
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
@@ -68,7 +68,7 @@ def test_range_ignored(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("ranges", ["wrong-start"])
-def test_wrong_ranges(scripted: Scripted, ranges: str) -> None:
+def test_wrong_range_ends_the_body(scripted: Scripted, ranges: str) -> None:
     """A range other than the requested one ends the body with the error of the break."""
     registry = filled(scripted, ranges=ranges)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
@@ -78,7 +78,7 @@ def test_wrong_ranges(scripted: Scripted, ranges: str) -> None:
 
 
 @pytest.mark.parametrize("stated", ["bytes 300000-899998/899999", "bytes 300000-899999/900001"])
-def test_wrong_size(scripted: Scripted, stated: str) -> None:
+def test_range_with_another_size_is_refused(scripted: Scripted, stated: str) -> None:
     """A rest whose range states another size than the blob's is refused."""
     registry = filled(scripted)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
@@ -90,7 +90,7 @@ def test_wrong_size(scripted: Scripted, stated: str) -> None:
         read(registry)
 
 
-def test_begun_late(scripted: Scripted) -> None:
+def test_body_that_starts_within_the_blob(scripted: Scripted) -> None:
     """A body may start within the blob and break there, even if the server ignores ranges."""
     for ranges in ("yes", "ignored"):
         registry = filled(scripted, ranges=ranges)
@@ -100,7 +100,7 @@ def test_begun_late(scripted: Scripted) -> None:
             assert b"".join(map(bytes, body)) == BLOB[250_000:]
 
 
-def test_no_progress(scripted: Scripted) -> None:
+def test_three_resumptions_without_progress_end_the_body(scripted: Scripted) -> None:
     """Three resumptions in a row without a byte end the body."""
     registry = filled(scripted)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
@@ -112,7 +112,7 @@ def test_no_progress(scripted: Scripted) -> None:
     assert len(gets(registry)) == 4
 
 
-def test_pause(scripted: Scripted) -> None:
+def test_rate_limit_is_passed_on(scripted: Scripted) -> None:
     """A rate limit at a resumption is passed on to the scheduler."""
     registry = filled(scripted)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
@@ -122,7 +122,7 @@ def test_pause(scripted: Scripted) -> None:
         read(registry)
 
 
-def test_etag(scripted: Scripted) -> None:
+def test_unchanged_rest_is_required_by_etag(scripted: Scripted) -> None:
     """With a strong validator the rest is requested only if it is unchanged."""
     registry = filled(scripted)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
@@ -135,7 +135,7 @@ def test_etag(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("etag", [b'"a\x00b"', b'"a\x85b"'])
-def test_etag_of_no_use(etag: bytes) -> None:
+def test_unusable_etag_is_not_sent(etag: bytes) -> None:
     """An ETag that is invalid in a header is not sent: the rest is requested without it."""
     head = b"HTTP/1.1 %b\r\nETag: %b\r\nContent-Length: %d\r\nContent-Range: bytes %d-3/4\r\n\r\n"
     answers = iter([head % (b"200 OK", etag, 4, 0) + b"ab", head % (b"206 Partial", etag, 2, 2) + b"cd"])

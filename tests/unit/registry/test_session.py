@@ -35,7 +35,7 @@ def open_files() -> int:
 
 
 class TestRedirects:
-    def test_storage(self, scripted: Scripted) -> None:
+    def test_authorization_is_not_sent_to_storage(self, scripted: Scripted) -> None:
         """Authorization is not sent to another host that serves a blob."""
         registry = scripted(auth="basic", redirect="get")
         registry.add_blob("team/app", BLOB)
@@ -45,7 +45,7 @@ class TestRedirects:
         (entry,) = registry.requests(elsewhere=True)
         assert set(entry.headers) <= {"host", "user-agent", "accept-encoding", "connection"}
 
-    def test_same_origin(self, scripted: Scripted) -> None:
+    def test_authorization_is_sent_within_the_origin(self, scripted: Scripted) -> None:
         """Authorization is sent after a redirect within the registry's origin."""
         registry = scripted(auth="basic")
         registry.add_blob("team/app", BLOB)
@@ -53,7 +53,7 @@ class TestRedirects:
         with client(registry, USER).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
             assert b"".join(map(bytes, body)) == BLOB
 
-    def test_storage_of_several(self) -> None:
+    def test_storage_connections_are_shared(self) -> None:
         """Registries that redirect to the same storage share its connections."""
         said = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nblob"
         ports: list[int] = []
@@ -76,7 +76,7 @@ class TestRedirects:
 
         assert ports[0] == ports[1]
 
-    def test_loop(self, scripted: Scripted) -> None:
+    def test_endless_redirects_fail(self, scripted: Scripted) -> None:
         """Endless redirects fail after five."""
         registry = scripted()
         registry.fault(redirect("/v2/again", times=None))
@@ -85,7 +85,7 @@ class TestRedirects:
 
         assert len(registry.requests()) == 6
 
-    def test_manifest(self, scripted: Scripted) -> None:
+    def test_accept_is_sent_to_another_host(self, scripted: Scripted) -> None:
         """Accept is sent to another host too: registry.k8s.io redirects each request for a manifest."""
         registry = scripted(redirect="get")
         registry.fault(redirect(f"http://127.0.0.2:{registry.address.rpartition(':')[2]}/v2/x"))
@@ -96,7 +96,7 @@ class TestRedirects:
         assert first.headers["accept"] == second.headers["accept"]
         assert "authorization" not in second.headers
 
-    def test_dead_storage(self, scripted: Scripted, unused_port: int) -> None:
+    def test_dead_storage_is_named(self, scripted: Scripted, unused_port: int) -> None:
         """A dead host that the registry named is the fault's host; the hint says who named it."""
         registry = scripted()
         registry.fault(redirect(f"http://127.0.0.2:{unused_port}/x", times=None))
@@ -107,7 +107,7 @@ class TestRedirects:
         assert (fault.registry, fault.host) == (registry.address, f"127.0.0.2:{unused_port}")
         assert f"{registry.address} names {fault.host}" in fault.hint
 
-    def test_expired_url(self, scripted: Scripted) -> None:
+    def test_expired_presigned_url_is_renewed(self, scripted: Scripted) -> None:
         """After an expired presigned URL the registry is asked again."""
         registry = scripted(redirect="get")
         registry.add_blob("team/app", BLOB)
@@ -118,7 +118,7 @@ class TestRedirects:
 
         assert len(registry.requests(elsewhere=True)) == 2
 
-    def test_no_query_in_error(self, scripted: Scripted) -> None:
+    def test_errors_have_no_storage_signature(self, scripted: Scripted) -> None:
         """No error has the signature of a storage URL."""
         registry = scripted(redirect="get")
         registry.add_blob("team/app", BLOB)
@@ -131,7 +131,7 @@ class TestRedirects:
 
 
 class TestRetries:
-    def test_passing(self, scripted: Scripted) -> None:
+    def test_retryable_failure_is_tried_three_times(self, scripted: Scripted) -> None:
         """A retryable failure is tried three times in total."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
@@ -140,7 +140,7 @@ class TestRetries:
         assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
         assert len(registry.requests()) == 3
 
-    def test_given_up(self, scripted: Scripted) -> None:
+    def test_third_failure_is_final(self, scripted: Scripted) -> None:
         """After three attempts the failure is final and marked as retryable."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=502, body="<html><title>Bad Gateway</title>"), times=None))
@@ -150,7 +150,7 @@ class TestRetries:
         assert caught.value.fault.retryable
         assert len(registry.requests()) == 3
 
-    def test_final(self, scripted: Scripted) -> None:
+    def test_permanent_failure_is_tried_once(self, scripted: Scripted) -> None:
         """A permanent failure is tried once."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=403), times=None))
@@ -159,7 +159,7 @@ class TestRetries:
 
         assert len(registry.requests()) == 1
 
-    def test_throttled(self, scripted: Scripted) -> None:
+    def test_throttling_is_raised_at_once(self, scripted: Scripted) -> None:
         """A 429 is raised at once with the requested delay, without sleeping."""
         registry = scripted()
         registry.fault(throttle(retry_after="100"))
@@ -169,7 +169,7 @@ class TestRetries:
         assert 100 <= caught.value.delay <= 125
         assert len(registry.requests()) == 1
 
-    def test_idle_connection(self, scripted: Scripted) -> None:
+    def test_closed_idle_connection_is_not_an_attempt(self, scripted: Scripted) -> None:
         """Reusing a connection that the server closed while idle does not count as an attempt."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
@@ -180,7 +180,9 @@ class TestRetries:
         assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
         assert len(registry.requests()) == 3
 
-    def test_old_connection(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_long_idle_connection_is_not_reused(
+        self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A connection that was idle for long is not reused."""
         registry = scripted()
         asking = client(registry)
@@ -192,7 +194,7 @@ class TestRetries:
         first, second, third = (entry.connection for entry in registry.requests())
         assert first == second != third
 
-    def test_interim_answer(self, scripted: Scripted) -> None:
+    def test_protocol_switch_is_a_lost_connection(self, scripted: Scripted) -> None:
         """An unrequested change of the protocol is a lost connection."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
@@ -202,11 +204,11 @@ class TestRetries:
 
 
 class TestWire:
-    def test_docker_hub(self) -> None:
+    def test_docker_hub_requests_go_to_its_api_host(self) -> None:
         """Requests to docker.io go to its API host."""
         assert RegistrySession("docker.io", Timeouts()).base(insecure=False) == "https://registry-1.docker.io"
 
-    def test_unreachable(self, unused_port: int) -> None:
+    def test_unreachable_registry_is_a_fault(self, unused_port: int) -> None:
         """An unreachable registry gives a fault that names it, not an exception of the HTTP stack."""
         address = f"127.0.0.1:{unused_port}"
         with pytest.raises(RegistryError) as caught:
@@ -215,7 +217,7 @@ class TestWire:
         assert caught.value.fault.code == "UNREACHABLE"
         assert caught.value.fault.registry == address
 
-    def test_scheme_remembered(self, scripted: Scripted) -> None:
+    def test_plain_http_is_detected_once(self, scripted: Scripted) -> None:
         """Allowed plain HTTP is detected once, after https, and a handshake does not count as a request."""
         registry = scripted()
         asking = Clients(QUICK, lambda _: ANONYMOUS).at(registry.address)
@@ -236,7 +238,7 @@ class TestWire:
 
         assert registry.requests(method="HEAD") == []
 
-    def test_manners(self, scripted: Scripted) -> None:
+    def test_user_agent_and_no_compression(self, scripted: Scripted) -> None:
         """Every request names this program and refuses compression."""
         registry = scripted()
         client(registry).head_blob(repository(registry), DIGEST)
@@ -245,7 +247,7 @@ class TestWire:
         assert entry.headers["user-agent"].startswith("image-syncer/")
         assert entry.headers["accept-encoding"] == "identity"
 
-    def test_no_cookies(self, scripted: Scripted) -> None:
+    def test_cookies_are_not_sent_back(self, scripted: Scripted) -> None:
         """Cookies are not sent back: Harbor would ask for its CSRF token."""
         registry = scripted()
         asking = client(registry)
@@ -255,7 +257,7 @@ class TestWire:
 
         assert "cookie" not in registry.requests()[-1].headers
 
-    def test_many_hosts(self) -> None:
+    def test_many_hosts_use_few_open_files(self) -> None:
         """Storage with many host names does not use more and more open files."""
         count, fine = 60, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
         with ExitStack() as stack:
@@ -268,7 +270,7 @@ class TestWire:
             # The other end of each connection is in this process; those to the last hosts are kept.
             assert open_files() - before < 2 * count - 20
 
-    def test_meter(self, scripted: Scripted) -> None:
+    def test_requests_and_bytes_are_counted(self, scripted: Scripted) -> None:
         """Requests and received bytes are counted for the running task."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)

@@ -246,7 +246,7 @@ def test_credentials_stay(monkeypatch: pytest.MonkeyPatch, where: Where, kind: s
 
 
 @pytest.mark.parametrize("where", WHERE)
-def test_nobody_near_is_asked(monkeypatch: pytest.MonkeyPatch, where: Where) -> None:
+def test_local_hosts_are_never_requested(monkeypatch: pytest.MonkeyPatch, where: Where) -> None:
     """A remote registry cannot cause a request to this machine or its cloud's metadata service."""
     allowed = {origin(f"{scheme}{HOST}:{port}") for scheme in SCHEMES[:2] for port in (80, 443)}
     allowed |= {origin(LEGIT)}

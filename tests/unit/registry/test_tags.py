@@ -57,14 +57,14 @@ def all_tags(registry: Registry, *, count: int) -> list[str]:
 
 class TestTags:
     @pytest.mark.parametrize("link", ["relative", "absolute", "http", "bare", "lost-prefix", "none"])
-    def test_pages(self, scripted: Scripted, link: str) -> None:
+    def test_tags_of_all_pages_are_listed(self, scripted: Scripted, link: str) -> None:
         """All tags are listed over all pages, for every form of link and without links."""
         registry = scripted(link=link)
         registry.add("team/app", IMAGE, *"abcdefg")
 
         assert list("abcdefg") == all_tags(registry, count=3)
 
-    def test_guessed(self, scripted: Scripted) -> None:
+    def test_full_page_without_link_has_a_guessed_next(self, scripted: Scripted) -> None:
         """A full page without a link may have a next one, which is marked as a guess."""
         registry = scripted(link="none")
         registry.add("team/app", IMAGE, "a", "b")
@@ -72,7 +72,7 @@ class TestTags:
         page = client(registry).tags(repository(registry), page="", count=2)
         assert page == TagPage(tags=("a", "b"), next="last=b&n=2", guessed=True)
 
-    def test_ignored_count(self, scripted: Scripted) -> None:
+    def test_ignored_count_gets_one_request(self, scripted: Scripted) -> None:
         """A registry that sends all tags at once gets one request."""
         registry = scripted(honour_n=False, page=None)
         registry.add("team/app", IMAGE, *"abcdefg")
@@ -80,7 +80,7 @@ class TestTags:
         assert list("abcdefg") == all_tags(registry, count=3)
         assert len(registry.requests()) == 1
 
-    def test_ignored_last(self, scripted: Scripted) -> None:
+    def test_ignored_last_does_not_loop(self, scripted: Scripted) -> None:
         """A registry that ignores `last` and sends a full page does not cause a loop."""
         registry = scripted(honour_n=False, page=None)
         registry.add("team/app", IMAGE, "a", "b")
@@ -88,7 +88,7 @@ class TestTags:
         assert all_tags(registry, count=2) == ["a", "b", "a", "b"]
 
     @pytest.mark.parametrize("tags", ["null", "[]"])
-    def test_nothing(self, scripted: Scripted, tags: str) -> None:
+    def test_null_list_is_empty(self, scripted: Scripted, tags: str) -> None:
         """A list that is null or empty names no tags."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=200, body=f'{{"name":"team/app","tags":{tags}}}')))
@@ -96,7 +96,7 @@ class TestTags:
         assert client(registry).tags(repository(registry), page="", count=10) == TagPage(tags=())
 
     @pytest.mark.parametrize(("status", "body"), NO_LISTS)
-    def test_not_understood(self, scripted: Scripted, status: int, body: str) -> None:
+    def test_unparsable_list_is_an_error(self, scripted: Scripted, status: int, body: str) -> None:
         """An answer that is not a list of tags is an error, never an empty list."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=status, body=body), times=None))
@@ -106,7 +106,7 @@ class TestTags:
         fault = caught.value.fault
         assert (fault.status, fault.code, fault.retryable) == (status, "NOT_A_REGISTRY", False)
 
-    def test_error_with_a_good_status(self, scripted: Scripted) -> None:
+    def test_error_with_status_200_is_reported(self, scripted: Scripted) -> None:
         """An error with status 200 is reported in the registry's words."""
         registry = scripted()
         body = '{"tags":[],"errors":[{"code":"DENIED","message":"no access to team/app"}]}'
@@ -116,7 +116,7 @@ class TestTags:
 
         assert caught.value.fault.code == "DENIED"
 
-    def test_pause_with_a_good_status(self, scripted: Scripted) -> None:
+    def test_pause_with_status_200_is_respected(self, scripted: Scripted) -> None:
         """A registry that asks for a pause with status 200 gets it."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=200, body='{"errors":[{"code":"TOOMANYREQUESTS"}]}')))
@@ -124,7 +124,7 @@ class TestTags:
             client(registry).tags(repository(registry), page="", count=10)
 
     @pytest.mark.parametrize("auth", ["basic", "token"])
-    def test_secret_in_what_is_not_understood(
+    def test_repeated_credentials_are_not_in_the_error(
         self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, auth: str
     ) -> None:
         """Credentials that a valid response repeats are not in the error."""
@@ -137,7 +137,7 @@ class TestTags:
 
         assert caught.value.fault.words.endswith("not for [hidden], nor [hidden]")
 
-    def test_by_content(self, scripted: Scripted) -> None:
+    def test_list_with_html_content_type_is_accepted(self, scripted: Scripted) -> None:
         """A list with the Content-Type of a web page, a default of frameworks, is a list."""
         registry = scripted()
         headers = {"Content-Type": "text/html; charset=utf-8"}
@@ -146,7 +146,7 @@ class TestTags:
         assert client(registry).tags(repository(registry), page="", count=10).tags == ("a",)
 
     @pytest.mark.parametrize("form", ["<{}>", "<{}>; rel='next'", "{}", "<{}>; rel=''", "<{}>; foo=bar"])
-    def test_unusual_links(self, scripted: Scripted, form: str) -> None:
+    def test_unusual_links_lead_to_the_next_page(self, scripted: Scripted, form: str) -> None:
         """A link without a relation, or with single quotes, leads to the next page."""
         registry = scripted()
         link = {"Link": form.format("/v2/team/app/tags/list?last=a&n=1")}
@@ -155,7 +155,7 @@ class TestTags:
         page = client(registry).tags(repository(registry), page="", count=50)
         assert page == TagPage(tags=("a",), next="last=a&n=1")
 
-    def test_link_without_a_query(self, scripted: Scripted) -> None:
+    def test_link_without_query_is_an_error(self, scripted: Scripted) -> None:
         """A next page that cannot be requested is an error: the list is incomplete."""
         registry = scripted()
         link = {"Link": '</v2/team/app/tags/list/2>; rel="next"'}
@@ -165,7 +165,7 @@ class TestTags:
 
         assert caught.value.fault.code == "PAGINATION_INVALID"
 
-    def test_count_refused(self, scripted: Scripted) -> None:
+    def test_refused_count_is_omitted(self, scripted: Scripted) -> None:
         """If a registry refuses the count, it is omitted."""
         registry = scripted()
         registry.add("team/app", IMAGE, "a")
@@ -175,7 +175,7 @@ class TestTags:
         assert client(registry).tags(repository(registry), page="", count=10).tags == ("a",)
         assert [entry.query for entry in registry.requests()] == ["n=10", ""]
 
-    def test_too_many(self, scripted: Scripted) -> None:
+    def test_too_many_tags_on_a_page_are_refused(self, scripted: Scripted) -> None:
         """A page with too many short tags is refused before it takes twenty times its size in memory."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=200, body='{"tags":["aa"%s]}' % (',"aa"' * 1_000_001))))
@@ -185,7 +185,7 @@ class TestTags:
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TOO_LARGE", False)
 
     @pytest.mark.parametrize("tag", ["ab", "v1.2.3", "\u00e9" * 60, "x" * 300])
-    def test_largest(self, scripted: Scripted, tag: str) -> None:
+    def test_largest_page_fits_through_the_pipe(self, scripted: Scripted, tag: str) -> None:
         """The largest accepted page fits through a worker's pipe."""
         registry = scripted()
         each = f',"{tag}"'
@@ -196,7 +196,7 @@ class TestTags:
         assert len(page.tags) == count + 1
         assert len(frame(TagsListed(key="page", tags=page.tags))) <= MAX_MESSAGE
 
-    def test_throttled_by_400(self, scripted: Scripted) -> None:
+    def test_rate_limit_with_status_400_is_not_a_refused_count(self, scripted: Scripted) -> None:
         """A 400 that means a rate limit (ECR) is not taken for a refusal of the count."""
         registry = scripted()
         body = '{"errors":[{"code":"","message":"ThrottlingException: Rate exceeded"}]}'
@@ -206,7 +206,7 @@ class TestTags:
 
         assert len(registry.requests()) == 1
 
-    def test_empty_page_asked_for(self, scripted: Scripted) -> None:
+    def test_link_asking_for_empty_pages(self, scripted: Scripted) -> None:
         """A link that asks for empty pages (GHCR) is followed with our count."""
         registry = scripted()
         link = {"Link": '</v2/team/app/tags/list?last=a&n=0>; rel="next"'}
@@ -215,14 +215,14 @@ class TestTags:
         page = client(registry).tags(repository(registry), page="", count=50)
         assert page == TagPage(tags=("a",), next="last=a&n=50")
 
-    def test_missing(self, scripted: Scripted) -> None:
+    def test_missing_repository_is_an_error(self, scripted: Scripted) -> None:
         """A missing repository is an error with that status."""
         with pytest.raises(RegistryError, match="NAME_UNKNOWN") as caught:
             client(registry := scripted()).tags(repository(registry), page="", count=10)
 
         assert caught.value.fault.status == 404
 
-    def test_web_page(self, scripted: Scripted) -> None:
+    def test_web_page_is_not_a_list(self, scripted: Scripted) -> None:
         """A login page is not a list."""
         registry = scripted()
         page = Reply(status=200, headers={"Content-Type": "text/html"}, body="<html>Sign in</html>")

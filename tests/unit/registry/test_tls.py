@@ -53,14 +53,14 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 class TestHome:
-    def test_none(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_home_directory(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a home directory, as for a container's unknown user, requests work."""
         monkeypatch.delenv("HOME")
         monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
 
         assert look(scripted(), insecure=True) == len(BLOB)
 
-    def test_closed(self, tmp_path: Path) -> None:
+    def test_unreadable_home_directory(self, tmp_path: Path) -> None:
         """The same with another user's home directory."""
         (tmp_path / "home").mkdir(mode=0)
         script = "from pipeline.http.tls import make_context; print(make_context('r.io', insecure=False))"
@@ -74,14 +74,14 @@ class TestThisMachine:
     """Registries written as local ones, without an entry that allows plain HTTP."""
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
-    def test_plain(self, host: str) -> None:
+    def test_plain_http_after_a_plain_answer(self, host: str) -> None:
         """A plain HTTP registry is used over HTTP once its response to TLS has shown it."""
         with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, asked):
             assert look_at(f"{host}:{port}") == len(BLOB)
 
         assert [head[:4] for head in asked[1:]] == [b"HEAD"]
 
-    def test_certificate(self, tls_registry: Registry) -> None:
+    def test_refused_certificate_never_leads_to_plain_http(self, tls_registry: Registry) -> None:
         """A registry with a refused certificate is never used over plain HTTP."""
         with pytest.raises(RegistryError) as caught:
             look(tls_registry)
@@ -89,14 +89,14 @@ class TestThisMachine:
         assert caught.value.fault.code == "CERTIFICATE"
         assert not tls_registry.requests()
 
-    def test_silence(self) -> None:
+    def test_closed_handshake_never_leads_to_plain_http(self) -> None:
         """A registry that closes during the TLS handshake is not used over plain HTTP."""
         with plain(b"") as (port, asked), pytest.raises(RegistryError, match="TLS handshake"):
             look_at(f"127.0.0.1:{port}")
 
         assert not any(head.startswith(b"HEAD") for head in asked)
 
-    def test_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_other_names_are_used_only_over_tls(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A registry with a name other than localhost is used only over TLS, whatever its address."""
         connect = socket.create_connection
         with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, asked):
@@ -141,7 +141,7 @@ def plain(to_tls: bytes) -> Iterator[tuple[int, list[bytes]]]:
 
 
 class TestTrust:
-    def test_unknown(self, tls_registry: Registry) -> None:
+    def test_untrusted_certificate_is_refused(self, tls_registry: Registry) -> None:
         """An untrusted certificate is refused once, with what to do."""
         with pytest.raises(RegistryError, match=r"certs\.d") as caught:
             look(tls_registry)
@@ -149,19 +149,23 @@ class TestTrust:
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("CERTIFICATE", False)
 
     @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
-    def test_file(self, tls_registry: Registry, ca: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def test_ca_bundle_of_the_environment_is_trusted(
+        self, tls_registry: Registry, ca: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
         """A CA bundle named in the environment is trusted."""
         monkeypatch.setenv(name, str(ca))
 
         assert look(tls_registry) == len(BLOB)
 
-    def test_folder(self, tls_registry: Registry, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ca_folder_is_trusted(
+        self, tls_registry: Registry, ca: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A folder of CAs is trusted, without hashed names."""
         monkeypatch.setenv("SSL_CERT_DIR", str(ca.parent))
 
         assert look(tls_registry) == len(BLOB)
 
-    def test_certs_d(self, tls_registry: Registry, ca: Path, tmp_path: Path) -> None:
+    def test_ca_in_certs_d_is_trusted(self, tls_registry: Registry, ca: Path, tmp_path: Path) -> None:
         """A CA in certs.d is trusted for that registry."""
         folder = tmp_path / "home/.config/containers/certs.d" / tls_registry.address
         folder.mkdir(parents=True)
@@ -169,7 +173,9 @@ class TestTrust:
 
         assert look(tls_registry) == len(BLOB)
 
-    def test_shared(self, ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_equal_files_share_one_context(
+        self, ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Registries with the same files share one context, others do not."""
         plain = make_context("one.test", insecure=False)
         own = tmp_path / "home/.config/containers/certs.d/own.test"
@@ -182,11 +188,11 @@ class TestTrust:
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
         assert make_context("one.test", insecure=False) is not plain
 
-    def test_insecure(self, tls_registry: Registry) -> None:
+    def test_insecure_does_not_verify(self, tls_registry: Registry) -> None:
         """With `insecure` the certificate is not verified."""
         assert look(tls_registry, insecure=True) == len(BLOB)
 
-    def test_broken_file(
+    def test_invalid_ca_bundle_is_named(
         self, tls_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """An invalid CA bundle is named."""
@@ -198,7 +204,7 @@ class TestTrust:
 
 
 class TestProxies:
-    def test_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_proxies_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Proxies and exceptions are taken from the environment; loopback is always an exception."""
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
         monkeypatch.setenv("NO_PROXY", "inside.example")
@@ -226,7 +232,7 @@ def resuming(certificates: Path) -> Resuming:
 
 class TestSessions:
     @pytest.mark.parametrize("trust", ["insecure", "verified"])
-    def test_taken_up(
+    def test_tls_session_is_resumed(
         self, resuming: Resuming, ca: Path, monkeypatch: pytest.MonkeyPatch, trust: str
     ) -> None:
         """A connection resumes the TLS session of an earlier one, without another signature."""
@@ -239,7 +245,7 @@ class TestSessions:
 
         assert (sizes, reused) == ([7, 7, 7], [False, True, True])
 
-    def test_not_elsewhere(self, resuming: Resuming) -> None:
+    def test_tls_session_is_only_for_its_server(self, resuming: Resuming) -> None:
         """A session is only offered to its own server, and never replaces verification."""
         server, reused = resuming
         with server() as one, server() as other:
@@ -314,7 +320,7 @@ def die(sock: socket.socket, first: bytes) -> None:
 
 class TestWrongScheme:
     @pytest.mark.parametrize("probe", [hang_up, reset, wait])
-    def test_no_tls(self, probe: Callable[[socket.socket, bytes], None]) -> None:
+    def test_hint_for_a_peer_without_tls(self, probe: Callable[[socket.socket, bytes], None]) -> None:
         """If a peer hangs up or is silent at the start of TLS, the error says how to allow plain HTTP."""
         with tls_refused(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=False)
@@ -323,14 +329,14 @@ class TestWrongScheme:
         assert '"insecure": true for this registry in the auth file' in caught.value.fault.hint
 
     @pytest.mark.parametrize("probe", [hang_up, reset, wait])
-    def test_nothing_at_all(self, probe: Callable[[socket.socket, bytes], None]) -> None:
+    def test_no_hint_if_plain_http_is_allowed(self, probe: Callable[[socket.socket, bytes], None]) -> None:
         """If plain HTTP is allowed, the error does not suggest it."""
         with tls_refused(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert "neither HTTPS nor plain HTTP" in caught.value.fault.hint
 
-    def test_plain_and_gone(self) -> None:
+    def test_vanished_plain_http_server_is_retried(self) -> None:
         """A plain HTTP server that goes away at that moment has no wrong certificate: it is retried."""
         with tls_refused(die) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
@@ -338,14 +344,14 @@ class TestWrongScheme:
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
 
     @pytest.mark.parametrize("words", [GO, NGINX])
-    def test_tls_port(self, words: bytes) -> None:
+    def test_failed_handshake_is_not_plain_http(self, words: bytes) -> None:
         """A TLS port whose handshake fails once is not taken for plain HTTP and may be retried."""
         with tls_refused(complain(words)) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
 
-    def test_bad_request(self) -> None:
+    def test_other_400_is_a_registrys_answer(self) -> None:
         """Any other 400 by plain HTTP is a registry's answer."""
         with tls_refused(complain(b"no such blob")) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)

@@ -28,12 +28,12 @@ def fill(cache: TokenCache, numbers: range, *, life: float = 1e9) -> int:
     return most
 
 
-def test_many_repositories() -> None:
+def test_cache_size_is_bounded() -> None:
     """The cache does not grow with the number of repositories, whatever their tokens' lifetime."""
     assert fill(TokenCache(), range(100_000)) <= _MOST
 
 
-def test_expired() -> None:
+def test_expired_tokens_are_removed() -> None:
     """Expired tokens are removed: at most twice as many are held as were fetched in a token's lifetime."""
     usable = 0.2
 
@@ -56,7 +56,7 @@ def test_sweeps_are_rare() -> None:
     assert looks < 4 * 20_000
 
 
-def test_recently_used() -> None:
+def test_recently_used_slot_stays() -> None:
     """A slot in constant use stays, however many others are added."""
     cache = TokenCache()
     for begin in range(0, 10 * _MOST, 100):
@@ -69,7 +69,7 @@ def test_recently_used() -> None:
     assert [each.value for each in found] == ["always"]
 
 
-def test_many_scopes() -> None:
+def test_few_tokens_for_each_repository() -> None:
     """One repository keeps a few tokens, the newest."""
     slot = Slot()
     for number in range(100):
@@ -78,7 +78,7 @@ def test_many_scopes() -> None:
     assert [each.value for each in slot.tokens] == [str(number) for number in range(100 - _MOST_TOKENS, 100)]
 
 
-def test_waiting_threads() -> None:
+def test_waiting_threads_get_their_token() -> None:
     """Threads that wait for a slot get its token, even if the cache is swept and flooded meanwhile."""
     cache = TokenCache()
     fetched = []
@@ -103,7 +103,7 @@ def test_waiting_threads() -> None:
     assert len(fetched) == 1
 
 
-def test_failure() -> None:
+def test_failed_request_is_not_cached() -> None:
     """A failed token request leaves nothing in the cache."""
     cache = TokenCache()
     for number in range(10_000):
@@ -116,7 +116,7 @@ def test_failure() -> None:
     assert len(cache) <= 128
 
 
-def test_refusal() -> None:
+def test_rejected_login_is_remembered() -> None:
     """A rejected login is remembered for half a minute, for the same scopes."""
     cache, fault = TokenCache(), Fault(operation="get a token", words="wrong password", status=401)
     app, other = ("repository:app:pull",), ("repository:app:pull,push",)
@@ -130,7 +130,7 @@ def test_refusal() -> None:
     assert known == [(fault, None), (fault, None), (None, None)]
 
 
-def test_discard() -> None:
+def test_only_the_rejected_token_is_removed() -> None:
     """A token that a registry rejects is removed, and no other."""
     cache = TokenCache()
     fill(cache, range(3))

@@ -30,7 +30,7 @@ def begin(registry: Registry, *, digest: str = DIGEST, mount: str = "", path: st
 
 class TestPut:
     @pytest.mark.parametrize("location", ["relative", "absolute", "http", "other-host"])
-    def test_stored(self, scripted: Scripted, location: str) -> None:
+    def test_blob_is_stored_and_confirmed(self, scripted: Scripted, location: str) -> None:
         """A blob is stored by POST and PUT, wherever the session is, and the digest confirmed."""
         registry = scripted(location=location, auth="token")
         with metering() as meter:
@@ -43,7 +43,7 @@ class TestPut:
             "PUT",
         ]
 
-    def test_no_authorization_elsewhere(self, scripted: Scripted) -> None:
+    def test_session_elsewhere_gets_no_authorization(self, scripted: Scripted) -> None:
         """A session on another host gets no Authorization."""
         registry = scripted(location="other-host", auth="basic")
         begin(registry).put(Sent(BLOB))
@@ -51,7 +51,7 @@ class TestPut:
         (entry,) = registry.requests(elsewhere=True)
         assert "authorization" not in entry.headers
 
-    def test_framing(self, scripted: Scripted) -> None:
+    def test_body_has_a_length(self, scripted: Scripted) -> None:
         """The body has a length, even if empty, and is sent on the connection of the POST."""
         registry = scripted()
         empty = digest_of(b"")
@@ -63,13 +63,13 @@ class TestPut:
         assert post.connection == put.connection
         assert registry.blob("team/app", empty) == b""
 
-    def test_not_confirmed(self, scripted: Scripted) -> None:
+    def test_answer_without_digest_is_not_confirmed(self, scripted: Scripted) -> None:
         """A registry that returns no digest has not confirmed it."""
         registry = scripted(digest_header=False)
 
         assert begin(registry).put(Sent(BLOB)) is False
 
-    def test_other_digest(self, scripted: Scripted) -> None:
+    def test_other_digest_is_retryable(self, scripted: Scripted) -> None:
         """After a registry computed another digest, a new session may succeed."""
         registry = scripted()
         with pytest.raises(RegistryError, match="DIGEST_INVALID") as caught:
@@ -77,7 +77,7 @@ class TestPut:
 
         assert caught.value.fault.retryable
 
-    def test_committing(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_accepted_put_is_polled(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
         """After a 202 to the PUT the blob is polled until it is present."""
         monkeypatch.setattr(uploads, "_COMMIT_POLLS", (0.0,) * 5)
         registry = scripted()
@@ -88,7 +88,9 @@ class TestPut:
         assert begin(registry).put(Sent(BLOB)) is False, "it is yet to be seen what came there"
         assert len(registry.requests(method="HEAD")) == 3
 
-    def test_never_committed(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_blob_missing_after_202_is_retryable(
+        self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A blob that is missing after a 202 is a retryable failure."""
         monkeypatch.setattr(uploads, "_COMMIT_POLLS", (0.0,) * 5)
         registry = scripted()
@@ -98,7 +100,7 @@ class TestPut:
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
 
-    def test_not_repeated(self, scripted: Scripted) -> None:
+    def test_body_is_sent_once(self, scripted: Scripted) -> None:
         """A body is sent once: the caller reopens the source."""
         registry = scripted()
         registry.fault(Fault(action=Drop(perform=True), method="PUT", times=None))
@@ -108,7 +110,7 @@ class TestPut:
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
         assert len(registry.requests(method="PUT")) == 1
 
-    def test_cancel(self, scripted: Scripted) -> None:
+    def test_upload_can_be_cancelled(self, scripted: Scripted) -> None:
         """An upload can be cancelled, whatever the registry answers."""
         registry = scripted()
         upload = begin(registry)
@@ -119,7 +121,7 @@ class TestPut:
 
 
 class TestBrokenBody:
-    def test_error_passes(self, scripted: Scripted) -> None:
+    def test_error_of_the_body_is_raised_unchanged(self, scripted: Scripted) -> None:
         """Exceptions of the body's iterable are raised unchanged, and nothing is committed."""
         registry = scripted()
         upload = begin(registry)
@@ -130,7 +132,7 @@ class TestBrokenBody:
         assert caught.value is mine
         assert registry.blobs("team/app") == []
 
-    def test_connection_closed(self, scripted: Scripted) -> None:
+    def test_connection_is_never_reused(self, scripted: Scripted) -> None:
         """The connection of an incomplete body is never reused."""
         registry = scripted()
         asking = client(registry, push=True)
@@ -144,7 +146,7 @@ class TestBrokenBody:
         assert put.connection != head.connection
 
     @pytest.mark.parametrize("announced", [len(BLOB) - 1, len(BLOB) + 1])
-    def test_wrong_length(self, scripted: Scripted, announced: int) -> None:
+    def test_short_body_is_never_complete(self, scripted: Scripted, announced: int) -> None:
         """A body shorter than announced is never complete at the registry."""
         registry = scripted()
         with pytest.raises(RegistryError) as caught:
@@ -153,7 +155,7 @@ class TestBrokenBody:
         assert caught.value.fault.code == "SIZE_MISMATCH"
         assert registry.blobs("team/app") == []
 
-    def test_empty_body_has_its_say(self, scripted: Scripted) -> None:
+    def test_empty_body_may_raise(self, scripted: Scripted) -> None:
         """An empty body may raise, too."""
         registry = scripted()
         with pytest.raises(KeyError):
@@ -181,25 +183,25 @@ class TestEarlyAnswer:
         assert asking.head_blob(repository(registry), DIGEST) is None
         return caught.value
 
-    def test_plain(self, scripted: Scripted, closing: Closing) -> None:
+    def test_plain_http_reads_the_early_answer(self, scripted: Scripted, closing: Closing) -> None:
         """Over plain HTTP the response is read, the rest is not sent, and the next request works."""
         error = self.put(scripted(), 413, closing)
 
         assert (error.fault.status, error.fault.words) == (413, "no more")
 
-    def test_tls(self, tls_registry: Registry, closing: Closing) -> None:
+    def test_tls_reads_the_early_answer(self, tls_registry: Registry, closing: Closing) -> None:
         """The same over TLS, where the standard stack only sees an end of file."""
         error = self.put(tls_registry, 413, closing)
 
         assert (error.fault.status, error.fault.words) == (413, "no more")
 
-    def test_throttled(self, tls_registry: Registry, closing: Closing) -> None:
+    def test_early_rate_limit_is_raised(self, tls_registry: Registry, closing: Closing) -> None:
         """A request for a pause during a body is a ThrottledError."""
         assert isinstance(self.put(tls_registry, 429, closing), ThrottledError)
 
 
 class TestMount:
-    def test_given(self, scripted: Scripted) -> None:
+    def test_granted_mount_needs_no_upload(self, scripted: Scripted) -> None:
         """A granted mount needs no upload."""
         registry = scripted(auth="token")
         registry.add_blob("team/base", BLOB)
@@ -210,7 +212,7 @@ class TestMount:
         scopes = registry.requests(path="token")[0].parameters["scope"]
         assert scopes == ["repository:team/app:pull,push", "repository:team/base:pull"]
 
-    def test_not_given(self, scripted: Scripted) -> None:
+    def test_refused_mount_opens_an_upload(self, scripted: Scripted) -> None:
         """A refused mount opens an upload, which is used."""
         registry = scripted(mount="refused")
         registry.add_blob("team/base", BLOB)
@@ -221,7 +223,7 @@ class TestMount:
         assert len(registry.requests(method="POST")) == 1
 
     @pytest.mark.parametrize("mount", ["unauthorized", "denied", "unsupported"])
-    def test_error(self, scripted: Scripted, mount: str) -> None:
+    def test_failed_mount_is_followed_by_an_upload(self, scripted: Scripted, mount: str) -> None:
         """A mount that fails is followed by one plain upload."""
         registry = scripted(mount=mount, auth="token")
         registry.add_blob("team/base", BLOB)
@@ -231,7 +233,7 @@ class TestMount:
         assert "mount" not in registry.requests(method="POST", status=202)[-1].parameters
         assert upload.put(Sent(BLOB))
 
-    def test_token_refused(self, scripted: Scripted) -> None:
+    def test_refused_second_scope_allows_the_upload(self, scripted: Scripted) -> None:
         """A token server that refuses the second scope does not prevent the upload."""
         registry = scripted(auth="token")
         registry.fault(Fault(action=Reply(status=403), path="token.*base", times=None))
@@ -240,7 +242,7 @@ class TestMount:
         assert upload.refused
         assert registry.requests(path="token")[-1].parameters["scope"] == ["repository:team/app:pull,push"]
 
-    def test_throttled(self, scripted: Scripted) -> None:
+    def test_rate_limit_at_a_mount(self, scripted: Scripted) -> None:
         """A rate limit at a mount is a rate limit."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=429), method="POST"))
@@ -249,14 +251,14 @@ class TestMount:
 
 
 class TestBegin:
-    def test_repeated(self, scripted: Scripted) -> None:
+    def test_post_is_retried(self, scripted: Scripted) -> None:
         """A POST has no body and is retried."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=500), method="POST"))
 
         assert begin(registry).put(Sent(BLOB))
 
-    def test_repository_missing(self, scripted: Scripted) -> None:
+    def test_missing_repository_fails_with_a_hint(self, scripted: Scripted) -> None:
         """A repository that has to be created first is a failure with that hint."""
         registry = scripted(create_first=True)
         with pytest.raises(RegistryError, match="create the repository") as caught:
@@ -264,14 +266,14 @@ class TestBegin:
 
         assert not caught.value.fault.retryable
 
-    def test_no_location(self, scripted: Scripted) -> None:
+    def test_missing_location_is_an_error(self, scripted: Scripted) -> None:
         """A session without a Location is an error."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=202), method="POST"))
         with pytest.raises(RegistryError, match="without a Location"):
             begin(registry)
 
-    def test_secret_location(self, scripted: Scripted) -> None:
+    def test_errors_have_no_session_url(self, scripted: Scripted) -> None:
         """No error contains the session's URL."""
         registry = scripted()
         registry.fault(Fault(action=Drop(read=0), method="PUT"))
@@ -281,7 +283,7 @@ class TestBegin:
         assert "_state" not in str(caught.value)
         assert "uploads" not in str(caught.value)
 
-    def test_other_algorithm(self, scripted: Scripted) -> None:
+    def test_other_algorithm_is_announced(self, scripted: Scripted) -> None:
         """A digest of another algorithm is announced when the session begins."""
         registry = scripted()
         begin(registry, digest=digest_of(BLOB, "sha512"))

@@ -31,7 +31,7 @@ def forms(registry: str = "registry.test") -> UploadStrategy:
         ("team.azurecr.io", MIB, "whole", "chunks"),
     ],
 )
-def test_order(registry: str, size: int, form: UploadForm, then: UploadForm | None) -> None:
+def test_order_of_upload_forms(registry: str, size: int, form: UploadForm, then: UploadForm | None) -> None:
     """The first form, and the next one after it failed, by registry and size."""
     made = forms(registry)
 
@@ -51,12 +51,12 @@ def test_order(registry: str, size: int, form: UploadForm, then: UploadForm | No
         ("team.azurecr.io", LARGE, 4 * MIB),
     ],
 )
-def test_step(registry: str, size: int, step: int) -> None:
+def test_chunk_size_by_registry_or_blob(registry: str, size: int, step: int) -> None:
     """A chunk's size follows the registry's quirks, or else the blob's size."""
     assert step == forms(registry).step(size, least=0, most=0)
 
 
-def test_announced() -> None:
+def test_announced_chunk_sizes_are_respected() -> None:
     """A registry's announced chunk sizes are respected."""
     assert 20 * MIB == forms().step(LARGE, least=20 * MIB, most=0)
     assert 5 * MIB == forms().step(LARGE, least=0, most=5 * MIB)
@@ -64,7 +64,7 @@ def test_announced() -> None:
     assert forms().step(LARGE, least=0, most=1) == 64 << 10
 
 
-def test_remembered() -> None:
+def test_failed_form_is_not_used_again() -> None:
     """A form that failed before another one succeeded is not used from that size on."""
     made = forms()
     made.learn({"whole": 50 * MIB})
@@ -93,6 +93,8 @@ def test_remembered() -> None:
         (403, "DENIED", 1, None),
     ],
 )
-def test_refused(status: int | None, code: str, losses: int, size: int | None) -> None:
+def test_answers_that_refuse_an_upload_form(
+    status: int | None, code: str, losses: int, size: int | None
+) -> None:
     """Responses that refuse a form of upload, and the sizes they apply to."""
     assert size == refused_from(status, code, troubles=losses, size=7)
