@@ -35,7 +35,7 @@ def work(
     return found
 
 
-def test_far_registry() -> None:
+def test_far_registry_reaches_the_maximum() -> None:
     """If a registry is far away and serves many tasks, the limit soon reaches the maximum."""
     limit = AdaptiveLimit(most=64)
 
@@ -45,7 +45,7 @@ def test_far_registry() -> None:
     assert [(64, 64)] == [(each.limit, each.tried) for each in found]
 
 
-def test_busy_registry() -> None:
+def test_busy_registry_gives_up_higher_limits() -> None:
     """If a registry serves few tasks at a time, higher limits are tried and given up."""
     limit = AdaptiveLimit(most=64)
 
@@ -56,7 +56,7 @@ def test_busy_registry() -> None:
 
 
 @pytest.mark.parametrize("serves", [8, 16, 32])
-def test_between(serves: int) -> None:
+def test_limit_matches_what_a_registry_serves(serves: int) -> None:
     """A registry gets about as many tasks at a time as it serves."""
     limit = AdaptiveLimit(most=64)
 
@@ -65,7 +65,7 @@ def test_between(serves: int) -> None:
     assert serves / 2 <= limit.limit <= serves * 2
 
 
-def test_jitter() -> None:
+def test_jitter_does_not_keep_the_limit_down() -> None:
     """Response times that vary between half and twice the mean do not keep the limit down for long."""
     limit = AdaptiveLimit(most=64)
 
@@ -74,7 +74,7 @@ def test_jitter() -> None:
     assert limit.limit >= 32
 
 
-def test_vain_tries_become_rare() -> None:
+def test_vain_increases_become_rare() -> None:
     """A higher limit that did not help is tried again, each time later."""
     limit = AdaptiveLimit(most=64)
 
@@ -84,7 +84,7 @@ def test_vain_tries_become_rare() -> None:
     assert 0 < len(late) < len(early)
 
 
-def test_other_work() -> None:
+def test_slower_tasks_do_not_lower_the_limit() -> None:
     """Tasks that take longer by nature do not count as a registry at its limit."""
     limit = AdaptiveLimit(most=64)
 
@@ -95,7 +95,7 @@ def test_other_work() -> None:
     assert 64 == limit.limit
 
 
-def test_nobody_waits() -> None:
+def test_limit_does_not_rise_without_waiting_tasks() -> None:
     """The limit does not rise if no task had to wait."""
     limit = AdaptiveLimit(most=64)
 
@@ -105,7 +105,7 @@ def test_nobody_waits() -> None:
     assert FIRST == limit.limit
 
 
-def test_refusal_among_many_answers() -> None:
+def test_one_refusal_hardly_lowers_the_limit() -> None:
     """One refusal among thousands of answers hardly lowers the limit."""
     limit = AdaptiveLimit(most=64)
     work(limit, serves=1000, answers=4000)
@@ -115,7 +115,7 @@ def test_refusal_among_many_answers() -> None:
     assert 63 == limit.limit
 
 
-def test_refusals_in_every_round() -> None:
+def test_refused_round_halves_the_limit_once() -> None:
     """A refused round halves the limit, once for all tasks in flight."""
     limit = AdaptiveLimit(most=64)
     work(limit, serves=1000, answers=4000)
@@ -128,7 +128,7 @@ def test_refusals_in_every_round() -> None:
     assert 16 == limit.limit
 
 
-def test_recovery() -> None:
+def test_limit_recovers_by_steps() -> None:
     """After a push-back the limit rises by one step a second, and recovers within seconds."""
     limit = AdaptiveLimit(most=64)
     work(limit, serves=1000)
@@ -142,7 +142,7 @@ def test_recovery() -> None:
     assert 64 == limit.limit
 
 
-def test_push_back_during_recovery() -> None:
+def test_rises_become_rare_after_push_back() -> None:
     """If a registry refuses a round at each rise, the limit rises more and more rarely."""
     limit = AdaptiveLimit(most=64, limit=8)
     now, tried = 0.0, []
@@ -159,7 +159,7 @@ def test_push_back_during_recovery() -> None:
     assert 0 < len(tried) < now / 5
 
 
-def test_one_task_remains() -> None:
+def test_one_task_may_always_run() -> None:
     """One task may always run, however often the registry pushes back."""
     limit = AdaptiveLimit(most=8)
 
@@ -170,6 +170,6 @@ def test_one_task_remains() -> None:
     assert limit.free
 
 
-def test_limit_below_the_first() -> None:
+def test_maximum_below_the_first_limit_is_kept() -> None:
     """A maximum below the first limit is kept."""
     assert 2 == AdaptiveLimit(most=2).limit

@@ -42,7 +42,7 @@ def pauses(scheduler: Scheduler, world: World) -> set[str]:
 
 
 @pytest.mark.parametrize("asked", [0.0, 1.0, 2.0])
-def test_rare_refusal(asked: float) -> None:
+def test_rare_refusal_delays_only_its_request(asked: float) -> None:
     """One refusal among many answers without a long pause delays only that request."""
     world, scheduler, tasks = busy(tags=240)
     refused = tasks.pop(next(n for n, task in enumerate(tasks) if isinstance(task, CopyBlob)))
@@ -59,7 +59,7 @@ def test_rare_refusal(asked: float) -> None:
 
 
 @pytest.mark.parametrize(("delay", "asked"), [(3.0, 3.0), (60.0, 60.0), (900.0, 0.0)])
-def test_long_pause(delay: float, asked: float) -> None:
+def test_long_pause_pauses_the_registry(delay: float, asked: float) -> None:
     """A registry that asks for a longer pause, or whose quota is exhausted, pauses."""
     world, scheduler, tasks = busy(tags=240)
     scheduler.settle(Throttled(key=tasks[0].key, fault=SLOW, delay=delay, asked=asked), world.now)
@@ -67,7 +67,7 @@ def test_long_pause(delay: float, asked: float) -> None:
     assert {MIRROR} == pauses(scheduler, world)
 
 
-def test_patience_ends_though_something_was_under_way() -> None:
+def test_patience_ends_although_running_tasks_succeed() -> None:
     """The run does not wait for the rest of a long pause if the tasks in flight succeed meanwhile."""
     world, scheduler, tasks = busy(patience=60.0)
     long = Throttled(key=tasks[0].key, fault=SLOW, delay=900.0, asked=900.0)
@@ -82,7 +82,7 @@ def test_patience_ends_though_something_was_under_way() -> None:
 
 @pytest.mark.parametrize("code", ["UNREACHABLE", "CERTIFICATE", "TIMEOUT"])
 @pytest.mark.parametrize("tags", [2, 60])
-def test_dead_host(code: str, tags: int) -> None:
+def test_dead_host_fails_only_its_tasks(code: str, tags: int) -> None:
     """A dead host that a registry named fails only the tasks that were sent there."""
     world, scheduler, tasks = busy(tags=tags)
     bad = next(task for task in tasks if isinstance(task, CopyBlob))
@@ -97,7 +97,7 @@ def test_dead_host(code: str, tags: int) -> None:
     assert (scheduler.figures.failed, scheduler.figures.copied) == (1, tags - 1)
 
 
-def test_storage_that_pushes_back() -> None:
+def test_throttled_storage_delays_only_its_requests() -> None:
     """Storage that asks for a pause delays only the requests that were sent there."""
     world, scheduler, tasks = busy()
     moves = [task for task in tasks if isinstance(task, CopyBlob)][:5]
@@ -116,7 +116,7 @@ def test_storage_that_pushes_back() -> None:
     assert 60 == scheduler.figures.copied
 
 
-def test_refusals_in_a_row() -> None:
+def test_three_refusals_in_a_row_pause_the_registry() -> None:
     """A registry that starts to refuse everything pauses after three refusals in a row."""
     world, scheduler, tasks = busy(tags=240)
     moves = [task for task in tasks if isinstance(task, CopyBlob)][:3]
@@ -128,7 +128,7 @@ def test_refusals_in_a_row() -> None:
     assert {MIRROR} == pauses(scheduler, world)
 
 
-def test_only_the_kind_that_was_refused() -> None:
+def test_refused_blobs_lower_only_their_limit() -> None:
     """Refused blobs lower the limit for blobs, not for short requests."""
     world, scheduler, tasks = busy()
     limits = scheduler._queue.registry(MIRROR).limits
@@ -140,7 +140,7 @@ def test_only_the_kind_that_was_refused() -> None:
     assert before["blob"] > limits["blob"].limit
 
 
-def test_one_request_refused_for_ever() -> None:
+def test_request_refused_for_patience_fails() -> None:
     """A request that is refused for --patience fails, even if its registry accepts others."""
     world, scheduler, tasks = busy(patience=5.0, retries=2, tags=240)
     bad = next(task for task in tasks if isinstance(task, CopyBlob))
@@ -160,7 +160,7 @@ def test_one_request_refused_for_ever() -> None:
     assert world.now < 20
 
 
-def test_patience_is_one_for_all_passes() -> None:
+def test_patience_is_shared_by_all_passes() -> None:
     """A registry that asks for a minute is waited for up to --patience, whatever --retries is."""
     world = World(patience=5.0, retries=2)
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
@@ -172,7 +172,7 @@ def test_patience_is_one_for_all_passes() -> None:
     assert 5.0 == world.now
 
 
-def test_short_pauses_without_end() -> None:
+def test_endless_short_pauses_exhaust_patience() -> None:
     """A registry that asks for one short pause after another is waited for up to --patience, too."""
     world = World(patience=5.0, retries=2)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -184,7 +184,7 @@ def test_short_pauses_without_end() -> None:
     assert 5.0 == world.now
 
 
-def test_pause_that_ends_before_the_next_pass() -> None:
+def test_registry_is_retried_after_its_pause() -> None:
     """An unavailable registry is tried once more in a pass that begins after its pause."""
     world = World(patience=5.0, retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -212,7 +212,7 @@ def test_pause_that_ends_before_the_next_pass() -> None:
 
 
 @pytest.mark.parametrize(("code", "waits"), [("MANIFEST_UNKNOWN", True), ("BLOB_UNKNOWN", True), ("", False)])
-def test_pass_after_what_was_not_seen_yet(code: str, waits: bool) -> None:  # noqa: FBT001 - a parameter
+def test_inconsistent_destination_delays_the_next_pass(code: str, waits: bool) -> None:  # noqa: FBT001 - a parameter
     """If a destination does not show yet what it accepted, the next pass begins a little later."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -225,7 +225,7 @@ def test_pass_after_what_was_not_seen_yet(code: str, waits: bool) -> None:  # no
     assert waits == (2 <= world.now <= 3)
 
 
-def test_stopped_between_two_passes() -> None:
+def test_stopped_between_two_passes_ends_at_once() -> None:
     """A run that is stopped before its next pass ends at once, and names the unfinished images."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")

@@ -29,7 +29,7 @@ RULES = [rule(f"{SOURCE}/a:cache", f"{MIRROR}/a")]
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("arch", [[], ["amd64"]])
-def test_brings_entries_that_are_blobs(case: str, arch: list[str]) -> None:
+def test_blob_entries_are_copied(case: str, arch: list[str]) -> None:
     """Each entry that is not a manifest is copied as a blob, also in a nested index, with any filter."""
     world = World(retries=0)
     content, children = CASES[case]
@@ -45,7 +45,7 @@ def test_brings_entries_that_are_blobs(case: str, arch: list[str]) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("lost", ["layer", "beside"])
-def test_equal_tag_does_not_vouch_for_them(case: str, lost: str) -> None:
+def test_missing_blob_under_an_equal_tag_is_copied(case: str, lost: str) -> None:
     """If the destination has the same index but lacks a blob of it, the blob is copied."""
     world = World(retries=0)
     content, children = CASES[case]
@@ -62,7 +62,7 @@ def test_equal_tag_does_not_vouch_for_them(case: str, lost: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_verifying_asks_for_them(case: str) -> None:
+def test_verification_finds_a_missing_blob_entry(case: str) -> None:
     """A verification fails an index whose destination lacks a blob that it lists."""
     world = World(retries=0, aim="verify")
     content, children = CASES[case]

@@ -31,7 +31,7 @@ def read_back(world: World) -> list[str]:
 
 @pytest.mark.parametrize("tags", [("V1", "v1"), ("v1.RC", "v1.rc", "v1.Rc", "other")])
 @pytest.mark.parametrize("is_one_rule", [True, False])
-def test_twins_are_read_back_at_the_end(tags: tuple[str, ...], *, is_one_rule: bool) -> None:
+def test_case_variants_are_read_back_once(tags: tuple[str, ...], *, is_one_rule: bool) -> None:
     """Each of them is read back once when all images are finished, with one warning."""
     world = make(*tags)
     each = [rule(f"{SOURCE}/a:{tag}", f"{MIRROR}/a", number=n) for n, tag in enumerate(tags)]
@@ -44,7 +44,7 @@ def test_twins_are_read_back_at_the_end(tags: tuple[str, ...], *, is_one_rule: b
     assert all(isinstance(task, HeadManifests) for task in world.done[-len(wanted) :])
 
 
-def test_warning_names_them() -> None:
+def test_warning_names_both_tags() -> None:
     """The warning names the repository and both tags."""
     world = make("V1", "v1")
     scheduler = world.scheduler(RULES)
@@ -55,7 +55,7 @@ def test_warning_names_them() -> None:
     assert {"destination": f"{MIRROR}/a", "twins": "v1, V1"} == warning.fields
 
 
-def test_registry_that_takes_them_for_one() -> None:
+def test_case_insensitive_registry_fails_one_image() -> None:
     """An image whose tag ends up with another digest fails with a code of its own; the other succeeds."""
     world = make("V1", "v1", retries=2)
     scheduler = world.scheduler(RULES)
@@ -76,7 +76,7 @@ def test_registry_that_takes_them_for_one() -> None:
     assert scheduler.finished
 
 
-def test_registry_that_cannot_be_asked() -> None:
+def test_failed_read_back_fails_the_image() -> None:
     """If the read-back fails, the image fails, since its content is unknown."""
     world = make("V1", "v1", retries=1)
     world.fail(f"look  -> {MIRROR}/a:V1", retryable=True)
@@ -87,7 +87,7 @@ def test_registry_that_cannot_be_asked() -> None:
 
 
 @pytest.mark.parametrize("aim", ["plan", "verify", "copy"])
-def test_nothing_stored_and_nothing_read_back(aim: str) -> None:
+def test_no_read_back_if_nothing_was_stored(aim: str) -> None:
     """If this run has stored none of them, no further requests are made."""
     world = make("V1", "v1", aim=aim)
     for tag in ("V1", "v1"):
@@ -99,7 +99,7 @@ def test_nothing_stored_and_nothing_read_back(aim: str) -> None:
     assert [] == read_back(world)
 
 
-def test_stopped_before_they_are_read_back() -> None:
+def test_stopped_before_the_read_back_is_unfinished() -> None:
     """A run that is stopped before the read-back is not finished."""
     world = make("V1", "v1")
     scheduler = world.scheduler(RULES)

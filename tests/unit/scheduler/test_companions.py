@@ -51,7 +51,7 @@ def listed(world: World, subject: bytes, place: str = f"{MIRROR}/a") -> set[str]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_before_the_tag(seed: int) -> None:
+def test_companions_precede_the_tag(seed: int) -> None:
     """A tag is pushed after all companions of its image, in any order of outcomes and deaths of workers."""
     world, chance = World(referrers=COPIED), random.Random(seed)
     parent = index((SIGNED, "amd64"))
@@ -74,7 +74,7 @@ def test_before_the_tag(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_one_writer_of_a_tag(seed: int) -> None:
+def test_fallback_tag_has_one_writer_at_a_time(seed: int) -> None:
     """Two sources of one image add to one fallback tag in turn, also beside a rule for all tags."""
     world, chance = World(referrers=COPIED), random.Random(seed)
     for place, name in ((f"{SOURCE}/a", "one"), (f"{SOURCE}/b", "two"), (f"{SOURCE}/c", "three")):
@@ -95,7 +95,7 @@ def test_one_writer_of_a_tag(seed: int) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["throttle", "lose", "doubt", "fail"])
-def test_a_named_tag_that_images_add_to(trouble: str) -> None:
+def test_fallback_tag_is_written_after_its_rule_fails(trouble: str) -> None:
     """If a fallback tag's push by its own rule fails, the images that wait to add entries write it."""
     world = World(referrers=COPIED, retries=1)
     world.push(f"{SOURCE}/a", SIGNED, "v1", "v2")
@@ -138,7 +138,7 @@ def hold_back(world: World, scheduler: Scheduler, key: str) -> Task:
     return late
 
 
-def test_a_cycle_ends() -> None:
+def test_cyclic_companions_do_not_loop() -> None:
     """A fallback tag that lists its own subject, and two that list each other, do not loop."""
     world = World(referrers=COPIED)
     world.push(f"{SOURCE}/a", SIGNED, "v1")
@@ -151,7 +151,7 @@ def test_a_cycle_ends() -> None:
     assert digest(SIGNATURE) in listed(world, SIGNED)
 
 
-def test_price() -> None:
+def test_registry_without_api_is_asked_once() -> None:
     """A registry without the API is asked once, and not at all for unchanged images."""
     world = World(referrers=COPIED)
     for number in range(20):
@@ -167,7 +167,7 @@ def test_price() -> None:
     assert not any(isinstance(task, ListReferrers) for task in world.done)
 
 
-def test_registered_by_the_destination() -> None:
+def test_destination_with_api_gets_no_fallback_tag() -> None:
     """If both sides have the API, only artifacts and images are written."""
     world = World(referrers=COPIED)
     world.with_api = {SOURCE, MIRROR}
@@ -181,7 +181,7 @@ def test_registered_by_the_destination() -> None:
 
 
 @pytest.mark.parametrize("written", [False, True])
-def test_what_cannot_be_brought(written: bool) -> None:  # noqa: FBT001 - pytest's
+def test_failed_companion_fails_image_only_if_requested(written: bool) -> None:  # noqa: FBT001 - pytest's
     """A companion that fails for good fails its image only if the user asked for companions."""
     world = World(referrers=Referrers(written=written), retries=0)
     world.push(f"{SOURCE}/a", SIGNED, "v1")
@@ -194,7 +194,7 @@ def test_what_cannot_be_brought(written: bool) -> None:  # noqa: FBT001 - pytest
     assert listed(world, SIGNED) == {digest(SIGNATURE)}
 
 
-def test_owed_until_they_are_there() -> None:
+def test_refused_companions_are_copied_by_a_later_run() -> None:
     """A later run that is allowed to copies refused companions; after that no run looks for them."""
     world = World(referrers=COPIED, retries=0)
     world.push(f"{SOURCE}/a", SIGNED, "v1")
@@ -216,7 +216,7 @@ def test_owed_until_they_are_there() -> None:
     assert not any(isinstance(task, ListReferrers) for task in world.done)
 
 
-def test_owed_is_written_before_the_tag() -> None:
+def test_owed_companions_are_recorded_before_the_tag() -> None:
     """A run that is killed once the tag exists leaves a row with the companions that its image owes."""
     world = World(referrers=COPIED, retries=0)
     world.push(f"{SOURCE}/a", SIGNED, "v1")

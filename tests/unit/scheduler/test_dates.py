@@ -22,7 +22,7 @@ def dated(world: World, **options: Any) -> Scheduler:
     return world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=chosen)], "dated")
 
 
-def test_without_dates() -> None:
+def test_missing_dates_fail_the_rule() -> None:
     """A rule that needs dates fails where the registry has no listing, or a tag in it has no date."""
     for kind, words in (("v2", "tells no dates of tags"), ("harbor", "tells no dates of the tag v")):
         world = World()
@@ -37,7 +37,7 @@ def test_without_dates() -> None:
 
 
 @pytest.mark.parametrize("options", [{"since": "1970-01-11"}, {"newest": 1, "by": "pushed"}])
-def test_by_date(options: dict[str, Any]) -> None:
+def test_tags_are_selected_by_push_date(options: dict[str, Any]) -> None:
     """A rule takes the tags that were pushed since then, or last, and one that is named, from the listing."""
     world = World()
     world.catalogues = {SOURCE: "quay"}
@@ -52,7 +52,7 @@ def test_by_date(options: dict[str, Any]) -> None:
     assert not [task for task in world.done if isinstance(task, ListTags) and task.side == "source"]
 
 
-def test_tag_that_moves_while_it_is_listed() -> None:
+def test_tag_pushed_during_the_listing() -> None:
     """A tag that is pushed again moves to the first page, and shows only as a repeated one on the next."""
     world = World()
     world.catalogues = {SOURCE: "quay"}
@@ -75,7 +75,7 @@ def test_tag_that_moves_while_it_is_listed() -> None:
 
 
 @pytest.mark.parametrize("total", [4, 3])
-def test_short_dates(total: int) -> None:
+def test_possibly_short_listing_fails_the_rule(total: int) -> None:
     """A listing that may be short fails a rule that needs it, and nothing is copied."""
     world = World()
     world.catalogues = {SOURCE: "harbor"}

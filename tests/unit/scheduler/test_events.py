@@ -11,7 +11,7 @@ from pipeline.model.messages import Throttled
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, blob, image, rule
 
 
-def test_pause() -> None:
+def test_end_of_a_pause_is_logged_once() -> None:
     """The end of a pause is logged once, when the registry answers again, however often it was extended."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
@@ -24,7 +24,7 @@ def test_pause() -> None:
     assert events.index(end) > max(n for n, e in enumerate(events) if e.name == "registry.cooldown")
 
 
-def test_long_pause() -> None:
+def test_repeated_short_pauses_are_logged_every_minute() -> None:
     """A registry that asks for one short pause after another is logged once a minute."""
     world = World(patience=1_000.0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -40,7 +40,7 @@ def test_long_pause() -> None:
     assert [facts and facts["left"] for facts in told] == [1000.0, 940.0, 880.0]
 
 
-def test_mounts() -> None:
+def test_refused_mounts_are_logged_once() -> None:
     """A registry that refuses mounts is logged once."""
     world = World(mounts=False)
     for number in range(6):
@@ -53,7 +53,7 @@ def test_mounts() -> None:
     ]
 
 
-def test_tries() -> None:
+def test_each_failed_attempt_is_logged() -> None:
     """Each failure of an image is logged with its pass, and whether and when a retry follows."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -68,7 +68,7 @@ def test_tries() -> None:
     ]
 
 
-def test_debug() -> None:
+def test_debug_events_only_if_wanted() -> None:
     """Debug events are created only if they are wanted."""
     names = []
     for debug in (True, False):
@@ -99,7 +99,7 @@ def test_requests_are_counted_by_registry() -> None:
     assert (registry.retries, registry.pulls_left) == ({"429": 1}, 3)
 
 
-def test_bytes_that_are_left() -> None:
+def test_remaining_bytes_fall_to_zero() -> None:
     """The bytes still to be sent are complete once every image has been read, and fall to zero."""
     world = World()
     for name in ("one", "two"):
@@ -122,7 +122,7 @@ def test_bytes_that_are_left() -> None:
     assert seen[-1] == (True, 0)
 
 
-def test_a_transfer_names_its_image() -> None:
+def test_transfer_names_its_image() -> None:
     """A running transfer is shown with its image."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")

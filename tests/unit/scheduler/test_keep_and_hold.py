@@ -36,7 +36,7 @@ def results(world: World) -> dict[str, str]:
 class TestKeep:
     """`keep`: existing tags are never moved."""
 
-    def test_costs_one_list(self) -> None:
+    def test_kept_tags_cost_only_the_list(self) -> None:
         """Tags in the destination's list cost no request; other tags are copied or moved."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2", "latest")
@@ -49,7 +49,7 @@ class TestKeep:
         assert digest(image("old")) == world.store(f"{MIRROR}/a").tags["v1"]
         assert (1, 2, 3) == (scheduler.figures.kept, scheduler.figures.copied, scheduler.figures.processed)
 
-    def test_named_tags(self) -> None:
+    def test_named_tags_are_kept(self) -> None:
         """Tags that the rule names are kept too."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
@@ -60,7 +60,7 @@ class TestKeep:
         assert {"a:v1": "kept", "a:v2": "copied"} == results(world)
 
     @pytest.mark.parametrize(("options", "result"), [(NO_OPTIONS, "copied"), (KEEP, "failed")])
-    def test_tag_that_cannot_be_read(self, options: RuleOptions, result: str) -> None:
+    def test_unreadable_tag_is_pushed_unless_kept(self, options: RuleOptions, result: str) -> None:
         """A tag for which the destination answers 500 is pushed, unless the rule never moves it."""
         world = World(retries=0)
         world.push(f"{SOURCE}/a", image("new"), "v1")
@@ -77,7 +77,7 @@ class TestKeep:
 
         assert {"a:v1": result} == results(world)
 
-    def test_list_of_pages(self) -> None:
+    def test_all_pages_are_read_before_any_image(self) -> None:
         """A list of several pages is read completely before any image is opened."""
         world = World()
         world.page_size = 2
@@ -89,7 +89,7 @@ class TestKeep:
 
         assert (9, []) == (scheduler.figures.kept, asked(world))
 
-    def test_refused_list(self) -> None:
+    def test_refused_list_looks_up_each_tag(self) -> None:
         """If the list is refused, each tag is looked up at the destination, and existing tags are kept."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
@@ -100,7 +100,7 @@ class TestKeep:
 
         assert {"a:v1": "kept", "a:v2": "copied"} == results(world)
 
-    def test_missing_repository(self) -> None:
+    def test_missing_repository_keeps_nothing(self) -> None:
         """A missing destination repository keeps nothing."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1")
@@ -119,7 +119,7 @@ class TestKeep:
         assert 1 == scheduler.figures.copied
         assert not [task for task in world.done if isinstance(task, ListTags) and not task.is_probe]
 
-    def test_verification(self) -> None:
+    def test_verification_of_a_kept_tag(self) -> None:
         """A verification requires that a kept tag is complete, not that it is equal."""
         world = World(aim="verify")
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
@@ -145,7 +145,7 @@ class TestHold:
 
     RULES = (rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=AGED),)
 
-    def test_old_enough(self) -> None:
+    def test_image_is_held_until_old_enough(self) -> None:
         """The first run holds the image, as does each run until it was first seen long enough ago."""
         world, found = self.world(), []
         for day in range(5):
@@ -154,14 +154,14 @@ class TestHold:
 
         assert ["held", "held", "held", "copied", "unchanged"] == found
 
-    def test_first_run_is_told(self) -> None:
+    def test_first_run_starts_the_quarantine(self) -> None:
         """Only a run that has seen nothing before starts the quarantine."""
         world = self.world()
         assert world.run(self.RULES, "one").quarantine_begins
         world.now = DAY
         assert not world.run(self.RULES, "two").quarantine_begins
 
-    def test_tag_that_moves(self) -> None:
+    def test_moved_tag_starts_again(self) -> None:
         """A tag that keeps moving starts again with each digest, and the reason says so."""
         world = self.world()
         for day in range(5):
@@ -172,14 +172,14 @@ class TestHold:
         assert 1 == scheduler.figures.held
         assert "moves too often" in next(iter(world.facts.rows.values())).fault
 
-    def test_named_by_digest(self) -> None:
+    def test_image_named_by_digest_is_not_held(self) -> None:
         """An image that a rule names by digest is not held."""
         world = self.world()
         name = f"{SOURCE}/a@{digest(image('one'))}"
 
         assert 1 == world.run([rule(name, f"{MIRROR}/a", options=AGED)]).figures.copied
 
-    def test_existing_is_trusted(self) -> None:
+    def test_trust_existing_releases_the_destinations_digest(self) -> None:
         """With --trust-existing, the destination's digest counts as seen long ago."""
         world = self.world(trust_existing=True)
         world.push(f"{MIRROR}/a", image("one"), "v1")
@@ -189,7 +189,7 @@ class TestHold:
         assert 0.0 == world.facts.first_seen(parse_repository(f"{SOURCE}/a"), "v1", digest(image("one")))
 
     @pytest.mark.parametrize("aim", ["plan", "verify"])
-    def test_no_clock_starts(self, aim: str) -> None:
+    def test_plan_and_verification_start_no_clock(self, aim: str) -> None:
         """A plan and a verification hold young digests, and do not start their clock."""
         world = self.world(aim=aim)
 
@@ -197,7 +197,7 @@ class TestHold:
 
         assert (1, {}) == (scheduler.figures.held, world.facts.seen)
 
-    def test_newest_by_time(self) -> None:
+    def test_newest_by_time_seen(self) -> None:
         """`by: seen` selects the tags that appeared last, and the greater numbers of simultaneous ones."""
         world = World()
         world.push(f"{SOURCE}/a", image("one"), "v1", "v9", "v5")
@@ -210,7 +210,7 @@ class TestHold:
 
         assert {"a:v5": "copied"} == results(world)
 
-    def test_newest_of_many_pages(self) -> None:
+    def test_tags_of_one_run_are_simultaneous(self) -> None:
         """Tags that one run sees for the first time count as simultaneous, whatever their page."""
         world = World()
         world.page_size = 2

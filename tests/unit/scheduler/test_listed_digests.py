@@ -53,7 +53,7 @@ def unchanged(scheduler: Scheduler) -> tuple[int, int]:
     return scheduler.figures.unchanged, scheduler.figures.copied
 
 
-def test_first_run_asks_no_listing() -> None:
+def test_first_run_reads_no_listing() -> None:
     """Without records a listing is no evidence, so nobody asks for it."""
     world = World()
     world.catalogues = {SOURCE: "harbor", MIRROR: "harbor"}
@@ -64,7 +64,7 @@ def test_first_run_asks_no_listing() -> None:
     assert (unchanged(scheduler), world.requests["DIGESTS"]) == ((0, 3), 0)
 
 
-def test_unchanged_costs_listings() -> None:
+def test_unchanged_images_cost_only_listings() -> None:
     """Unchanged images cost a list of tags, and a listing of each side."""
     world = mirrored()
 
@@ -75,7 +75,7 @@ def test_unchanged_costs_listings() -> None:
 
 
 @pytest.mark.parametrize("side", ["source", "destination"])
-def test_one_side(side: str) -> None:
+def test_side_without_digests_is_asked_by_head(side: str) -> None:
     """Where only one registry lists digests, the other one is asked by HEAD."""
     world = mirrored(mirror="v2") if side == "source" else mirrored(source="v2")
 
@@ -87,7 +87,7 @@ def test_one_side(side: str) -> None:
     assert world.requests["DIGESTS"] == 1
 
 
-def test_what_moved_is_asked_for() -> None:
+def test_moved_tag_is_looked_up_and_copied() -> None:
     """A tag that moved at its source, or its destination, is looked up by HEAD on both sides and copied."""
     world = mirrored()
     world.push(f"{SOURCE}/a", image("new"), "v3")
@@ -100,7 +100,7 @@ def test_what_moved_is_asked_for() -> None:
     assert world.store(f"{MIRROR}/a").tags == world.store(f"{SOURCE}/a").tags
 
 
-def test_other_side_moved() -> None:
+def test_change_on_unlisted_side_is_looked_up() -> None:
     """If the side without a listing has moved, both sides are looked up."""
     world = mirrored(mirror="v2")
     world.push(f"{MIRROR}/a", image("foreign"), "v4")
@@ -112,7 +112,7 @@ def test_other_side_moved() -> None:
     assert world.store(f"{MIRROR}/a").tags == world.store(f"{SOURCE}/a").tags
 
 
-def test_equal_digests_are_no_evidence() -> None:
+def test_equal_digests_without_records_are_looked_up() -> None:
     """Equal digests without a row of the records are looked up: an index may lack its children."""
     world = mirrored()
     child = image("child")
@@ -132,7 +132,7 @@ def test_equal_digests_are_no_evidence() -> None:
     "options",
     [RuleOptions(force=True), RuleOptions(referrers=Referrers(when="always")), RuleOptions(keep=("x*",))],
 )
-def test_rules_that_need_more(options: RuleOptions) -> None:
+def test_rules_that_use_no_listing(options: RuleOptions) -> None:
     """Rules that look at each image anyway, or read a list of tags instead, ask for no listing."""
     world = mirrored(tags=3)
 
@@ -141,7 +141,7 @@ def test_rules_that_need_more(options: RuleOptions) -> None:
     assert world.requests["DIGESTS"] == 0
 
 
-def test_verification_asks_each_tag() -> None:
+def test_verification_uses_no_listing() -> None:
     """A verification proves each image, so it believes no listing."""
     world = mirrored(tags=3)
     world.settings = type(world.settings)(aim="verify")
@@ -151,7 +151,7 @@ def test_verification_asks_each_tag() -> None:
     assert world.requests["DIGESTS"] == 0
 
 
-def test_named_tags() -> None:
+def test_named_tags_use_listings_if_cheaper() -> None:
     """Tags that a rule names are compared by listings if these cost less; a single one is asked for."""
     world = mirrored()
 
@@ -163,7 +163,7 @@ def test_named_tags() -> None:
     assert (of_three, world.requests) == ({"DIGESTS": 2}, {"HEAD": 2})
 
 
-def test_chosen_after_the_first_page() -> None:
+def test_large_listing_is_left_after_its_first_page() -> None:
     """A listing of more pages than it would save requests is left after its first page, by its total."""
     world = mirrored(tags=40, page=10)
 
@@ -173,7 +173,7 @@ def test_chosen_after_the_first_page() -> None:
     assert world.requests == {"DIGESTS": 2, "HEAD": 2}
 
 
-def test_pages_are_read_while_they_pay() -> None:
+def test_pages_are_read_while_they_save_requests() -> None:
     """A listing without a total is read on as long as its pages have told more than they cost."""
     world = mirrored(tags=40, page=10, source="quay", mirror="quay")
 
@@ -184,7 +184,7 @@ def test_pages_are_read_while_they_pay() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
-def test_refused(status: int) -> None:
+def test_refused_listing_is_replaced_by_heads(status: int) -> None:
     """A listing that cannot be read costs HEADs and is no failure; the log tells of it once."""
     world = mirrored()
     world.push(f"{SOURCE}/b", image("b"), "v1", "v2")
@@ -203,7 +203,7 @@ def test_refused(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [None, 500, 429])
-def test_trouble_of_listings_alone(status: int | None) -> None:
+def test_failing_listings_pause_no_registry(status: int | None) -> None:
     """Listings that time out, break or are rate-limited pause no registry, and soon are not asked for."""
     world = World(limits=None)
     world.catalogues = {SOURCE: "harbor", MIRROR: "harbor"}
@@ -230,7 +230,7 @@ def test_trouble_of_listings_alone(status: int | None) -> None:
     assert asked <= 2 * 16 + 2
 
 
-def test_kind_is_found_out_for_many() -> None:
+def test_unknown_kind_is_tried_for_many_requests() -> None:
     """A registry of an unknown kind is tried only where many requests may be saved."""
     world = mirrored(tags=60)
     world.push(f"{SOURCE}/few", image("few"), "v1", "v2", "v3")
@@ -247,7 +247,7 @@ def test_kind_is_found_out_for_many() -> None:
     assert world.requests["DIGESTS"] == 2
 
 
-def test_moved_while_the_run_lasts() -> None:
+def test_listed_digest_is_used_once() -> None:
     """A digest of a listing is used once: a tag that another rule has written since then is looked up."""
     world = mirrored(tags=3)
     third = "third.example.net"
@@ -262,7 +262,7 @@ def test_moved_while_the_run_lasts() -> None:
 
 
 @pytest.mark.parametrize("kind", ["acr", "harbor", "quay"])
-def test_list_of_tags(kind: CatalogueKind) -> None:
+def test_complete_listing_replaces_the_tag_list(kind: CatalogueKind) -> None:
     """A listing that has every tag replaces the list of tags of a known source."""
     world = mirrored(source=kind, mirror="v2")
 
@@ -272,7 +272,7 @@ def test_list_of_tags(kind: CatalogueKind) -> None:
     assert asked == [int(kind != "acr"), 1, 20]
 
 
-def test_signatures_that_harbor_hides() -> None:
+def test_signatures_hidden_by_harbor_are_found() -> None:
     """Tags of signatures, which Harbor lists as tags but not as artifacts, are found by a later run too."""
     world = mirrored(mirror="v2")
     tags = tuple(ListedTag(*each) for each in world.store(f"{SOURCE}/a").tags.items())

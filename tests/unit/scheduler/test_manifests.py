@@ -40,7 +40,7 @@ def need(manifests: Manifests, content: bytes, image_key: str) -> ManifestNeed:
     )
 
 
-def test_child_fails_for_others() -> None:
+def test_failed_child_fails_every_waiting_parent() -> None:
     """A child that fails also fails the manifest that waits for it, even if another image needs the child."""
     state, manifests = ledger()
     child = need(manifests, CHILD, "one")

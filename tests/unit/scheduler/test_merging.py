@@ -45,7 +45,7 @@ def digests(*names: str) -> list[str]:
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("run", [f"{SOURCE}/a", f"{SOURCE}/a:{LIST}"], ids=["every tag", "named"])
-def test_referrers_of_both_sides_are_listed(run: str, force: bool) -> None:  # noqa: FBT001 - pytest's
+def test_referrers_of_both_sides_are_merged(run: str, force: bool) -> None:  # noqa: FBT001 - pytest's
     """A fallback tag lists the referrers of both sides; a second run asks for two digests."""
     world = World(retries=0, force=force)
     own = pushed(world, f"{SOURCE}/a", "upstream", "both")
@@ -64,7 +64,7 @@ def test_referrers_of_both_sides_are_listed(run: str, force: bool) -> None:  # n
         assert 0 == world.requests["GET"] + world.requests["PUT"]
 
 
-def test_signatures_of_both_sides_are_kept() -> None:
+def test_signatures_of_both_sides_are_merged() -> None:
     """A tag of cosign has the source's signatures, then the destination's own, even for one payload."""
     world = World(retries=0)
     pushed(world, f"{SOURCE}/a", "upstream", tag=f"{LIST}.sig")
@@ -77,7 +77,7 @@ def test_signatures_of_both_sides_are_kept() -> None:
     assert world.complete(f"{MIRROR}/a", f"{LIST}.sig")
 
 
-def test_layers_of_the_destination_are_not_looked_for_at_the_source() -> None:
+def test_destination_layers_are_not_copied() -> None:
     """A layer that only the destination's tag has counts as present, and is not mounted from the source."""
     world = World(retries=0)
     world.push(f"{MIRROR}/from", image("upstream"), f"{LIST}.att")
@@ -93,7 +93,7 @@ def test_layers_of_the_destination_are_not_looked_for_at_the_source() -> None:
 
 @pytest.mark.parametrize("tag", [LIST, f"{LIST}.sig"])
 @pytest.mark.parametrize("aim", ["copy", "verify"])
-def test_all_of_the_source_is_there(tag: str, aim: str) -> None:
+def test_destination_with_all_source_entries_is_unchanged(tag: str, aim: str) -> None:
     """A destination that lists everything from the source, and more, is unchanged and complete."""
     world = World(retries=0, aim=aim)
     pushed(world, f"{SOURCE}/a", "upstream", tag=tag)
@@ -106,7 +106,7 @@ def test_all_of_the_source_is_there(tag: str, aim: str) -> None:
 
 
 @pytest.mark.parametrize("tag", [LIST, f"{LIST}.sig"])
-def test_all_of_the_destination_is_at_the_source(tag: str) -> None:
+def test_complete_source_list_is_copied_unchanged(tag: str) -> None:
     """A source that lists everything from the destination, and more, is copied byte for byte."""
     world = World(retries=0)
     own = pushed(world, f"{SOURCE}/a", "local", "upstream", tag=tag)
@@ -117,7 +117,7 @@ def test_all_of_the_destination_is_at_the_source(tag: str) -> None:
     assert own == world.store(f"{MIRROR}/a").tags[tag]
 
 
-def test_verifying_finds_what_is_lacking() -> None:
+def test_verification_finds_missing_entries() -> None:
     """A verification fails a tag that does not list every entry of the source's."""
     world = World(retries=0, aim="verify")
     pushed(world, f"{SOURCE}/a", "upstream", "both")
@@ -133,7 +133,7 @@ def test_verifying_finds_what_is_lacking() -> None:
 
 @pytest.mark.parametrize("retries", [0, 2])
 @pytest.mark.parametrize("pick", [0, -1], ids=["first", "last"])
-def test_several_sources_of_one_list(retries: int, pick: int) -> None:
+def test_sources_of_one_tag_take_turns(retries: int, pick: int) -> None:
     """Sources that write one tag take turns, and finally it lists the entries of all."""
     world = World(retries=retries)
     for place, name in ((SOURCE, "one"), (OTHER, "two"), (MIRROR, "three")):
@@ -152,7 +152,7 @@ def test_several_sources_of_one_list(retries: int, pick: int) -> None:
     assert (3 if retries else 2) == scheduler.figures.copied
 
 
-def test_what_cannot_be_joined_is_left() -> None:
+def test_image_under_a_list_tag_is_kept() -> None:
     """An image under the tag of the destination's list fails with its own code, and the list stays."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("ordinary"), LIST)
@@ -165,7 +165,7 @@ def test_what_cannot_be_joined_is_left() -> None:
     assert there == world.store(f"{MIRROR}/a").tags[LIST]
 
 
-def test_unreadable_list_is_not_replaced() -> None:
+def test_unreadable_list_is_kept() -> None:
     """If the destination's list cannot be read, the image fails, and the list stays."""
     world = World(retries=0)
     pushed(world, f"{SOURCE}/a", "upstream")
@@ -178,7 +178,7 @@ def test_unreadable_list_is_not_replaced() -> None:
     assert there == world.store(f"{MIRROR}/a").tags[LIST]
 
 
-def test_ordinary_images_with_such_a_tag() -> None:
+def test_ordinary_images_under_such_a_tag_are_replaced() -> None:
     """Images that only happen to have such a tag are replaced, and the first rule wins."""
     world = World(retries=0)
     own = world.push(f"{SOURCE}/a", image("new"), LIST)

@@ -67,7 +67,7 @@ def test_first_mirror_serves() -> None:
 
 
 @given(st.lists(st.sampled_from(["right", "gone", "silent", "slow", "lost"]), max_size=60))
-def test_whatever_mirrors_answer(answers: list[str]) -> None:
+def test_every_image_is_copied_whatever_mirrors_answer(answers: list[str]) -> None:
     """Every image is copied in the first pass, without requests to a mirror that pauses."""
     world, scheduler = cached()
     left, until = list(answers), dict.fromkeys(CACHES, 0.0)
@@ -96,7 +96,7 @@ def test_whatever_mirrors_answer(answers: list[str]) -> None:
     assert world.now == 0.0, "somebody waited"
 
 
-def test_what_is_queued_leaves_a_mirror_that_fails() -> None:
+def test_queued_tasks_leave_a_failing_mirror() -> None:
     """Tasks that are queued for a failing mirror use the next one, and later try it again."""
     world, scheduler = cached(tags=40)
     tasks = world.take_all(scheduler)
@@ -121,7 +121,7 @@ def test_what_is_queued_leaves_a_mirror_that_fails() -> None:
     raise AssertionError("the mirror is never asked again")
 
 
-def test_a_source_that_pauses_does_not_hold_up_mirrors() -> None:
+def test_mirror_is_read_while_the_source_pauses() -> None:
     """While the source pauses, content is still read from its mirror."""
     world, scheduler = cached(tags=2)
     tasks = world.take_all(scheduler)

@@ -158,7 +158,9 @@ def worlds(draw: st.DrawFn) -> tuple[World, list[Rule]]:
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), made=worlds(), trouble=st.lists(st.sampled_from(TROUBLE), max_size=40))
-def test_whatever_happens(data: st.DataObject, made: tuple[World, list[Rule]], trouble: list[str]) -> None:
+def test_invariants_hold_whatever_happens(
+    data: st.DataObject, made: tuple[World, list[Rule]], trouble: list[str]
+) -> None:
     """No tag precedes its content, nothing is sent twice without cause, and all images are counted."""
     world, rules = made
     troubled = Troubled(world, trouble)
@@ -191,7 +193,9 @@ def test_whatever_happens(data: st.DataObject, made: tuple[World, list[Rule]], t
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), made=worlds(), steps=st.integers(0, 60))
-def test_killed_and_run_again(data: st.DataObject, made: tuple[World, list[Rule]], steps: int) -> None:
+def test_run_after_a_kill_copies_the_rest(
+    data: st.DataObject, made: tuple[World, list[Rule]], steps: int
+) -> None:
     """A run after a killed one copies the rest, and sends no confirmed blob again."""
     world, rules = made
     first = world.scheduler(rules, "first")
@@ -218,7 +222,9 @@ def test_killed_and_run_again(data: st.DataObject, made: tuple[World, list[Rule]
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), made=worlds(), steps=st.integers(0, 60))
-def test_stopped_anywhere(data: st.DataObject, made: tuple[World, list[Rule]], steps: int) -> None:
+def test_stopped_run_gives_out_only_pushes(
+    data: st.DataObject, made: tuple[World, list[Rule]], steps: int
+) -> None:
     """A stopped run gives out only pushes, and no tag points to incomplete content."""
     world, rules = made
     scheduler = world.scheduler(rules)

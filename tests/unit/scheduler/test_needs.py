@@ -24,7 +24,7 @@ def test_first_one_pays() -> None:
     assert need.payer == ""
 
 
-def test_costs_of_what_is_shared() -> None:
+def test_first_image_pays_for_a_shared_child() -> None:
     """The first of the images that share a child pays for the child, its blobs and its push."""
     world = World()
     child = image("base", "app")

@@ -32,7 +32,7 @@ def test_retries_of_each_rule() -> None:
     assert (2, 0) == (scheduler.figures.failed, scheduler.figures.to_retry)
 
 
-def test_list_of_tags_is_retried_by_its_rule() -> None:
+def test_tag_list_uses_the_retries_of_its_rule() -> None:
     """A failed tag list is requested again only if its rule may be retried."""
     world = World()
     for name in ("a", "b"):
@@ -85,7 +85,7 @@ AMD64 = parse_filter([], ["amd64"])
 SPARSE = RuleOptions(platforms=AMD64, index="sparse")
 
 
-def test_sparse_is_no_proof_of_a_whole_image() -> None:
+def test_sparse_index_does_not_prove_a_whole_image() -> None:
     """An image that is copied whole does not rely on an index that was pushed without its children."""
     world = World()
     world.takes_sparse = True
@@ -100,7 +100,7 @@ def test_sparse_is_no_proof_of_a_whole_image() -> None:
     assert world.complete(f"{MIRROR}/a", "all")
 
 
-def test_sparse_is_refused() -> None:
+def test_refused_sparse_index_fails_with_advice() -> None:
     """A registry that refuses an index with missing children fails the image, with advice in the hint."""
     world = World()
     two_platforms(world)
@@ -111,7 +111,7 @@ def test_sparse_is_refused() -> None:
     assert "index: trim" in next(iter(world.facts.rows.values())).hint
 
 
-def test_single_puts_the_image_under_the_tag() -> None:
+def test_single_image_replaces_the_index() -> None:
     """With `index: single` the tag gets the only selected image, and a second run recognises it."""
     world = World()
     amd, _ = two_platforms(world)
@@ -127,7 +127,7 @@ def test_single_puts_the_image_under_the_tag() -> None:
     assert (1, 2) == (scheduler.figures.unchanged, world.requests.total() - requests)
 
 
-def test_one_source_with_other_options_is_a_conflict() -> None:
+def test_different_parts_of_one_image_conflict() -> None:
     """If two rules write different parts of one image to one tag, the first wins and the second fails."""
     world = World()
     amd, arm = two_platforms(world)
@@ -146,7 +146,7 @@ def test_one_source_with_other_options_is_a_conflict() -> None:
 
 
 @pytest.mark.parametrize(("second", "result"), [("s390x", "unchanged"), ("arm", "failed")])
-def test_two_sources_that_a_filter_makes_equal(second: str, result: str) -> None:
+def test_indexes_equal_after_filtering_do_not_conflict(second: str, result: str) -> None:
     """Two indexes do not conflict if both filters leave the same entries."""
     world = World()
     amd, arm = two_platforms(world)
@@ -162,7 +162,7 @@ def test_two_sources_that_a_filter_makes_equal(second: str, result: str) -> None
     assert (1, 1) == (scheduler.figures.copied, getattr(scheduler.figures, result))
 
 
-def test_companions_have_one_form() -> None:
+def test_index_option_does_not_change_companion_lists() -> None:
     """The list of an image's referrers stays a list, whatever `index` the rule has."""
     world = World()
     tag, referrer = f"sha256-{'a' * 64}", image("signature")
@@ -174,7 +174,7 @@ def test_companions_have_one_form() -> None:
     assert {tag: digest(index(referrer))} == world.store(f"{MIRROR}/a").tags
 
 
-def test_sparse_is_not_the_same_content() -> None:
+def test_sparse_and_whole_index_conflict() -> None:
     """A rule for the whole index conflicts with one that pushed the same index without children."""
     world = World()
     world.takes_sparse = True
@@ -208,7 +208,7 @@ def test_force_of_each_rule() -> None:
     assert ["forced"] == pushed
 
 
-def test_unfinished_uploads_of_each_rule() -> None:
+def test_only_force_restarts_unfinished_uploads() -> None:
     """Only the rule with `force` restarts an upload that an earlier run has left."""
     world = World(mounts=False)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -235,7 +235,7 @@ def test_unfinished_uploads_of_each_rule() -> None:
     } == {move.destination.path: move.session for move in moves}
 
 
-def test_forced_image_shares_a_blob() -> None:
+def test_shared_blob_of_a_forced_image_is_uploaded_again() -> None:
     """A blob that a forced image shares with another is uploaded again, whichever requested it first."""
     for first in (NO_OPTIONS, FORCED):
         world = World()

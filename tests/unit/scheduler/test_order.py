@@ -24,7 +24,7 @@ def begun(order: Order) -> list[int]:
 
 @pytest.mark.parametrize("pick", [0, -1])
 @pytest.mark.parametrize("names", ["", ":v1,v2"])
-def test_rules_that_feed_each_other(names: str, pick: int) -> None:
+def test_chained_rules_copy_in_one_run(names: str, pick: int) -> None:
     """A to B, B to C, C to D in one file copies every image to D in one run."""
     world = World()
     for tag in ("v1", "v2", "v3"):
@@ -44,7 +44,7 @@ def test_rules_that_feed_each_other(names: str, pick: int) -> None:
     assert world.complete(f"{MIRROR}/d", "v3") is not bool(names)
 
 
-def test_begins_when_all_images_have_ended() -> None:
+def test_rule_waits_for_all_images_of_its_source() -> None:
     """A rule sends no requests while an image of the rule that writes its source is unfinished or retried."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -60,7 +60,7 @@ def test_begins_when_all_images_have_ended() -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_failures_do_not_stop_the_next_rule(retries: int) -> None:
+def test_failed_image_does_not_stop_the_next_rule(retries: int) -> None:
     """An image that failed in the first rule is missing for the second; the others continue."""
     world = World(retries=retries)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -74,7 +74,7 @@ def test_failures_do_not_stop_the_next_rule(retries: int) -> None:
     assert world.complete(f"{THIRD}/c", "v1")
 
 
-def test_a_rule_without_images_holds_up_nobody() -> None:
+def test_rule_without_images_ends() -> None:
     """A rule whose tag list fails or is empty still ends."""
     world = World(retries=0)
     world.store(f"{SOURCE}/empty")
@@ -90,7 +90,7 @@ def test_a_rule_without_images_holds_up_nobody() -> None:
     assert (1, 1) == (scheduler.figures.copied, scheduler.figures.rules_failed)
 
 
-def test_who_waits_for_whom_is_said() -> None:
+def test_waiting_rule_is_logged() -> None:
     """The log names a waiting rule and the line that it waits for, and a rule that reads too early."""
     there = rule(f"{SOURCE}/a", f"{MIRROR}/b")
     back = rule(f"{MIRROR}/b", f"{SOURCE}/a", number=1)
@@ -126,9 +126,7 @@ def test_who_waits_for_whom_is_said() -> None:
         (rule("h.example/a", "h.example/b"), rule("h.example/a", "h.example/c", number=1), False),
     ],
 )
-def test_waits_only_where_one_may_read_what_the_other_writes(
-    first: Rule, second: Rule, *, waits: bool
-) -> None:
+def test_rules_with_different_tags_do_not_wait(first: Rule, second: Rule, *, waits: bool) -> None:
     """Rules that name different tags do not wait for each other."""
     order = Order([first, second])
     assert 0 == order.begin().number
@@ -138,7 +136,7 @@ def test_waits_only_where_one_may_read_what_the_other_writes(
     assert ([] if waits else [1]) == begun(order)
 
 
-def test_many_rules_of_one_repository_are_lined_up_at_once() -> None:
+def test_many_rules_of_one_repository_use_linear_memory() -> None:
     """Thousands of rules that retag digests of one repository use memory in proportion to their number."""
     each = digest(b"")
     order = Order([rule(f"h.example/a@{each}", f"h.example/a:{n}", number=n) for n in range(5_000)])
@@ -148,7 +146,7 @@ def test_many_rules_of_one_repository_are_lined_up_at_once() -> None:
         order.expanded(number)
 
 
-def test_unfed_rules_run_beside_each_other() -> None:
+def test_independent_rules_run_in_parallel() -> None:
     """Rules of different repositories do not wait."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")

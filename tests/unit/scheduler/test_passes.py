@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Outcome, Task
 
 
-def test_two_sources_for_one_tag() -> None:
+def test_first_rule_wins_a_destination_tag() -> None:
     """The first rule in the file wins a destination tag; the other image fails with both lines."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -34,7 +34,7 @@ def test_two_sources_for_one_tag() -> None:
     assert "line 2 and line 1" in row.fault
 
 
-def test_two_sources_of_one_digest() -> None:
+def test_equal_digests_do_not_conflict() -> None:
     """Two sources for one destination tag do not conflict if their digests are equal."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -47,7 +47,7 @@ def test_two_sources_of_one_digest() -> None:
     assert (1, 1, 0) == (scheduler.figures.copied, scheduler.figures.unchanged, scheduler.figures.failed)
 
 
-def test_same_pair_twice() -> None:
+def test_same_pair_twice_is_one_image() -> None:
     """Two rules that give the same pair are one image."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
@@ -59,7 +59,7 @@ def test_same_pair_twice() -> None:
     assert (2, 2) == (scheduler.figures.known, scheduler.figures.copied)
 
 
-def test_failed_image_is_tried_again_after_all_others() -> None:
+def test_failed_image_is_retried_in_the_next_pass() -> None:
     """A failed image that may succeed is retried in the next pass, and counts once."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
@@ -75,7 +75,7 @@ def test_failed_image_is_tried_again_after_all_others() -> None:
     )
 
 
-def test_permanent_failure_is_not_tried_again() -> None:
+def test_permanent_failure_is_not_retried() -> None:
     """An image that cannot succeed is tried once, whatever --retries is."""
     world = World(retries=5)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -98,7 +98,7 @@ def test_retries_end() -> None:
     assert 3 == len(world.done)
 
 
-def test_failed_image_asks_for_none_of_its_other_blobs() -> None:
+def test_failed_image_drops_its_queued_blobs() -> None:
     """When one blob fails, the queued copies of the image's other blobs are dropped."""
     world = World(limits=Limits(requests=1))
     layers = [f"layer {number}" for number in range(20)]
@@ -124,7 +124,7 @@ def test_task_that_kills_its_worker() -> None:
     assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
 
 
-def test_throttled_registry_is_left_alone() -> None:
+def test_throttled_registry_gets_no_requests() -> None:
     """A 429 is not counted as an attempt, and its registry gets no requests until its pause is over."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -136,7 +136,7 @@ def test_throttled_registry_is_left_alone() -> None:
     assert 120 <= world.now
 
 
-def test_patience_ends() -> None:
+def test_registry_is_unavailable_after_patience() -> None:
     """A registry that accepts nothing for --patience is unavailable, and its images fail."""
     world = World(retries=0, patience=100.0)
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
@@ -148,7 +148,7 @@ def test_patience_ends() -> None:
     assert world.now < 200
 
 
-def test_push_back_halves_what_runs() -> None:
+def test_push_back_halves_concurrency() -> None:
     """A registry that pushes back gets half as many requests at a time, and more again when they succeed."""
     world = World(retries=0, limits=Limits(requests=8))
     world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(90)))
@@ -176,7 +176,7 @@ def test_push_back_halves_what_runs() -> None:
     assert 90 == scheduler.figures.copied
 
 
-def test_registry_that_goes_away_is_waited_for() -> None:
+def test_vanished_registry_is_waited_for() -> None:
     """A registry that answered before and becomes unreachable is tried again later, and no image fails."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
@@ -218,7 +218,7 @@ def test_destinations_elsewhere_do_not_wait() -> None:
     assert history[-1].endswith("0.000 image.done")
 
 
-def test_rules_that_share_a_destination_wait() -> None:
+def test_retried_rule_keeps_its_claim() -> None:
     """A rule that failed to expand and is retried keeps its claim on the destination tag."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -262,7 +262,7 @@ def test_endless_list_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 6 == scheduler.figures.copied
 
 
-def test_drain_finishes_what_is_complete() -> None:
+def test_only_complete_images_are_pushed_while_stopping() -> None:
     """While the run is stopping, only pushes of images with all their blobs are given out."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -302,7 +302,7 @@ def test_memory_does_not_depend_on_tags() -> None:
     assert 0 == images.manifests.held == images.manifests.blobs.held == images.fetches.bytes_held
 
 
-def test_pages_are_asked_ahead() -> None:
+def test_next_page_is_requested_ahead() -> None:
     """The next page of tags is requested while images of the page before are still open."""
     world = World(limits=Limits(window_images=2))
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2", "v3", "v4")
@@ -317,7 +317,7 @@ def test_pages_are_asked_ahead() -> None:
     )
 
 
-def test_who_follows_is_tried_again_after_whom_it_follows() -> None:
+def test_follower_is_retried_after_the_first_source() -> None:
     """In the last pass too, a source with an equal digest succeeds if the first source now does."""
     world = World(retries=1)
     content = image("one")

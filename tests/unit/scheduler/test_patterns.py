@@ -53,7 +53,7 @@ def events(scheduler: Scheduler, name: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("pick", [0, -1])
-def test_copies_a_project(pick: int) -> None:
+def test_matching_repositories_are_copied(pick: int) -> None:
     """Every matching repository is copied, the others are counted, and one listing is enough."""
     world = filled("team/a", "team/b/c", "team/skip/d", "other/e")
     filters = RuleOptions(repositories=RepositoryOptions(exclude=("skip/**",)))
@@ -70,7 +70,7 @@ def test_copies_a_project(pick: int) -> None:
     assert world.requests["CATALOGUE"] == 1
 
 
-def test_own_rule_wins() -> None:
+def test_repository_with_its_own_rule_is_left_out() -> None:
     """A repository with its own rule is left to that rule."""
     world = filled("team/a", "team/b")
     rules = with_apart(
@@ -84,7 +84,7 @@ def test_own_rule_wins() -> None:
     assert events(scheduler, "rule.listed")[0]["apart"] == 1
 
 
-def test_flattened_onto_one() -> None:
+def test_two_repositories_with_one_destination_conflict() -> None:
     """If two repositories map to one destination, the second fails with both names, and is not written."""
     world = filled("team/a/b", "team/a-b")
 
@@ -96,7 +96,7 @@ def test_flattened_onto_one() -> None:
 
 
 @pytest.mark.parametrize("status", [403, 500])
-def test_listing_fails(status: int) -> None:
+def test_failed_listing_fails_only_its_rule(status: int) -> None:
     """A failed listing fails only its rule, after the rule's retries."""
     world = filled("team/a", "other/b", retries=1)
     world.fail("catalogue", status=status, retryable=status == 500, times=1 if status == 500 else 9)
@@ -109,7 +109,7 @@ def test_listing_fails(status: int) -> None:
     assert [each.number for each, _ in scheduler.failed_rules] == ([] if status == 500 else [0])
 
 
-def test_short_listing() -> None:
+def test_incomplete_listing_copies_nothing() -> None:
     """An incomplete listing copies nothing at all."""
     world = filled("team/a")
     page = RepositoryPage(paths=("team/a",), total=2)
@@ -121,7 +121,7 @@ def test_short_listing() -> None:
     assert (fault.code, scheduler.figures.copied) == ("LISTING_SHORT", 0)
 
 
-def test_listed_and_gone() -> None:
+def test_missing_listed_repository_is_only_reported() -> None:
     """A listed repository that does not exist is only reported; one without access is a failure."""
     world = filled("team/a", "team/b", "team/gone", "team/secret")
     world.fail(f"expand {SOURCE}/team/gone", status=404)
@@ -134,7 +134,7 @@ def test_listed_and_gone() -> None:
     assert scheduler.figures.copied == 2
 
 
-def test_repository_is_tried_again() -> None:
+def test_failed_repository_is_retried_alone() -> None:
     """A repository whose tags could not be listed is retried, not the whole pattern."""
     world = filled("team/a", "team/b", retries=1)
     world.fail(f"expand {SOURCE}/team/a", status=500, retryable=True)
@@ -165,7 +165,7 @@ def feeding() -> Sequence[Sequence[Rule]]:
 
 @pytest.mark.parametrize("rules", feeding())
 @pytest.mark.parametrize("pick", [0, -1])
-def test_feeds(rules: Sequence[Rule], pick: int) -> None:
+def test_chained_patterns_wait_for_each_other(rules: Sequence[Rule], pick: int) -> None:
     """A pattern waits for the rules that write its sources, and the rules that read its destinations wait."""
     world = filled("team/a")
 
@@ -177,7 +177,7 @@ def test_feeds(rules: Sequence[Rule], pick: int) -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("pick", [0, -1])
-def test_file_order_wins(first: bool, pick: int) -> None:  # noqa: FBT001 - a parameter of pytest
+def test_earlier_rule_wins_a_tag(first: bool, pick: int) -> None:  # noqa: FBT001 - a parameter of pytest
     """If a pattern and a rule write the same tag, the earlier one wins."""
     world = filled("team/a", "other/a")
     rules = [
@@ -192,7 +192,7 @@ def test_file_order_wins(first: bool, pick: int) -> None:  # noqa: FBT001 - a pa
     assert scheduler.figures.failed == 1
 
 
-def test_stopped_before_the_listing() -> None:
+def test_stopped_run_names_unexpanded_patterns() -> None:
     """A stopped run names the pattern as not expanded, or after its listing the repositories."""
     world = filled("team/a", "team/b")
     rules = [pattern(f"{SOURCE}/team/*", f"{MIRROR}/x/")]
@@ -204,7 +204,7 @@ def test_stopped_before_the_listing() -> None:
     assert [each.text for each in scheduler.unexpanded] == [f"{SOURCE}/team/a", f"{SOURCE}/team/b"]
 
 
-def test_many_repositories_are_bounded() -> None:
+def test_few_repositories_are_listed_at_a_time() -> None:
     """Of thousands of repositories only a few are listed at a time."""
     world = filled("team/r0")
     paths = tuple(f"team/r{number}" for number in range(3000))
@@ -215,7 +215,7 @@ def test_many_repositories_are_bounded() -> None:
     assert len([task for task in world.take_all(scheduler) if isinstance(task, ListTags)]) <= 16
 
 
-def test_shards() -> None:
+def test_each_repository_is_in_one_shard() -> None:
     """Each repository of a pattern belongs to one shard, by its destination."""
     names = [f"team/r{number}" for number in range(20)]
     copied = []

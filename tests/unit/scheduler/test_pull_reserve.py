@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from random import Random
 
 
-def test_nothing_said() -> None:
+def test_no_stated_limit_means_no_delay() -> None:
     """A registry that states no limit is not slowed down."""
     reserve = PullReserve(10)
     for _ in range(100):
@@ -22,7 +22,7 @@ def test_nothing_said() -> None:
 
 
 @given(st.integers(0, 20), st.integers(0, 60), st.randoms())
-def test_the_reserve_is_left(kept: int, allowed: int, chance: Random) -> None:
+def test_reads_never_use_the_reserve(kept: int, allowed: int, chance: Random) -> None:
     """In any order of answers, no read takes from the reserve."""
     reserve, left, answers = PullReserve(kept), allowed, list[tuple[int, bool]]()
     reserve.said(left, 0.0, by_pull=False)
@@ -43,7 +43,7 @@ def test_the_reserve_is_left(kept: int, allowed: int, chance: Random) -> None:
         assert left >= min(kept, allowed)
 
 
-def test_one_looks_once_a_minute() -> None:
+def test_one_read_checks_every_minute() -> None:
     """With none left, one read checks alone, at once and then every minute; it is reported once."""
     reserve = PullReserve(10)
     assert not reserve.said(10, 0.0, by_pull=False)
@@ -60,7 +60,7 @@ def test_one_looks_once_a_minute() -> None:
     assert reserve.since == 0.0
 
 
-def test_more_pulls_after_the_window() -> None:
+def test_reads_continue_with_new_pulls() -> None:
     """Once a check finds more pulls, reads continue."""
     reserve = PullReserve(10)
     reserve.said(10, 0.0, by_pull=False)

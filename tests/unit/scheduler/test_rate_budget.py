@@ -45,7 +45,7 @@ def shares(grants: dict[str, Grant]) -> dict[str, float]:
     return {worker: share.rate for worker, grant in grants.items() for share in grant.shares}
 
 
-def test_nothing_limited_costs_nothing() -> None:
+def test_no_limit_needs_no_grants() -> None:
     """Without settings and push-back there is nothing to grant and no wake-up time."""
     made = budgets(RegistrySettings())
     made.asked("r.test", 100, 1.0)
@@ -69,7 +69,7 @@ def test_requests_are_granted_evenly() -> None:
     assert sum(sent.values()) == pytest.approx(200, abs=2)
 
 
-def test_only_who_waits_is_granted() -> None:
+def test_only_waiting_threads_get_grants() -> None:
     """Requests are granted only to waiting threads, so that none stays unused in a worker."""
     made = budgets(RegistrySettings(rate=1000.0))
     made.spent("two", waiting(3), 1.0)
@@ -78,7 +78,7 @@ def test_only_who_waits_is_granted() -> None:
     assert (made.grants(2.0), made.wake(2.0)) == ({}, None)
 
 
-def test_requests_of_the_dead_are_lost_to_nobody() -> None:
+def test_dead_worker_gets_no_grants() -> None:
     """Threads of a worker that is gone no longer wait."""
     made = budgets(RegistrySettings(rate=10.0))
     for worker in ("one", "two"):
@@ -89,7 +89,7 @@ def test_requests_of_the_dead_are_lost_to_nobody() -> None:
     assert sum(granted(made.grants(now)).get("two", 0) for now in times) == pytest.approx(10, abs=1)
 
 
-def test_whoever_waits_gets_all() -> None:
+def test_only_waiting_worker_gets_the_whole_share() -> None:
     """A worker that waits for bytes gets a share at once, and all of it while no other asks."""
     made = budgets(RegistrySettings(bandwidth=2e6))
     made.grants(1.0)
@@ -100,7 +100,7 @@ def test_whoever_waits_gets_all() -> None:
     assert shares(made.grants(1.1)) == {"one": 2e6}
 
 
-def test_shares_are_the_rate() -> None:
+def test_shares_add_up_to_the_rate() -> None:
     """All workers together may transfer the rate, however they share it."""
     made = budgets(RegistrySettings(bandwidth=2e6))
     made.spent("one", read(1e5, waits=True), 1.0)
@@ -113,7 +113,7 @@ def test_shares_are_the_rate() -> None:
         made.spent("two", read(4e5, waits=True), now)
 
 
-def test_unused_shares_come_back() -> None:
+def test_unused_bytes_are_granted_again() -> None:
     """Unused bytes are granted again to workers that wait, and only once."""
     made = budgets(RegistrySettings(bandwidth=2e6))
     for worker in ("one", "two"):
@@ -126,7 +126,7 @@ def test_unused_shares_come_back() -> None:
     assert sum(shares(made.grants(1.5)).values()) == pytest.approx(2e6)
 
 
-def test_shares_of_the_dead_go_to_the_living() -> None:
+def test_dead_workers_share_goes_to_others() -> None:
     """The share of a worker that is gone or silent goes to the others."""
     made = budgets(RegistrySettings(bandwidth=2e6))
     for worker in ("one", "two"):
@@ -143,7 +143,7 @@ def test_shares_of_the_dead_go_to_the_living() -> None:
     assert shares(made.grants(4.0)) == {"one": 2e6, "two": 0.0}
 
 
-def test_bandwidth_is_one_budget_each_way() -> None:
+def test_reads_and_writes_have_separate_budgets() -> None:
     """The bandwidth of a registry and of the run applies to reading and writing separately."""
     made = RateBudgets(bandwidth=1e6)
     made.open("r.test", RegistrySettings(bandwidth=5e5))
@@ -156,7 +156,7 @@ def test_bandwidth_is_one_budget_each_way() -> None:
     assert given == dict(zip(accounts, (1e6, 1e6, 5e5, 5e5), strict=True))
 
 
-def test_a_learned_rate_holds_for_all_workers() -> None:
+def test_learned_rate_reaches_all_workers() -> None:
     """Workers are told a learned rate, including those that join later."""
     made, told = budgets(RegistrySettings()), set[str]()
     for second in range(6):
@@ -203,7 +203,7 @@ class Limiter:
 
 @pytest.mark.parametrize("kind", ["any", "clock", "saved"])
 @pytest.mark.parametrize("rate", [10, 20, 40, 200])
-def test_a_steady_rate_is_learned(rate: int, kind: str) -> None:
+def test_steady_rate_is_learned(rate: int, kind: str) -> None:
     """After ten seconds nearly the whole rate is used, and almost nothing is refused."""
     registry, learned, chance = Limiter(rate, kind), LearnedRate(most=None), Random(rate)
     due, tick, pause, accepted, refused = 0.0, 1.0, 0.0, 0, 0
@@ -226,7 +226,7 @@ def test_a_steady_rate_is_learned(rate: int, kind: str) -> None:
     assert refused < 0.03 * (accepted + refused)
 
 
-def test_a_rate_that_changes_is_followed() -> None:
+def test_changed_rate_is_followed() -> None:
     """When a registry allows less or more, the rate follows within some seconds or a minute."""
     learned, due, tick = LearnedRate(most=None), 0.0, 1.0
     accepted = dict.fromkeys((40, 20, 60), 0)
@@ -247,7 +247,7 @@ def test_a_rate_that_changes_is_followed() -> None:
     assert accepted[60] >= 0.9 * 60 * 40
 
 
-def test_what_the_user_allows_is_the_most() -> None:
+def test_learned_rate_never_exceeds_the_users() -> None:
     """A learned rate never exceeds the one that the user has set."""
     learned = LearnedRate(most=5.0)
     for second in range(10):
@@ -259,7 +259,7 @@ def test_what_the_user_allows_is_the_most() -> None:
     assert learned.pace <= 5.0
 
 
-def test_push_back_now_and_then_teaches_no_rate() -> None:
+def test_rare_push_back_teaches_no_rate() -> None:
     """One refusal every half a minute does not show a steady rate."""
     learned = LearnedRate(most=None)
     for second in range(120):

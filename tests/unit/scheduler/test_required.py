@@ -31,7 +31,7 @@ def test_tag_with_digest_is_written_under_its_tag(world: World, destination: str
     assert {"v1": digest(OTHER)} == world.store(f"{MIRROR}/a").tags
 
 
-def test_digest_alone_keeps_no_tag(world: World) -> None:
+def test_digest_destination_gets_no_tag(world: World) -> None:
     """A destination that names only the digest gets it without a tag."""
     world.run([rule(f"{SOURCE}/a:v1@{digest(ONE)}", f"{MIRROR}/a@{digest(ONE)}")])
 
@@ -41,7 +41,7 @@ def test_digest_alone_keeps_no_tag(world: World) -> None:
 
 @pytest.mark.parametrize("there", [None, ONE, OTHER], ids=["new", "the source's", "the required one"])
 @pytest.mark.parametrize("retries", [0, 2])
-def test_required_digest_that_the_source_has_not(there: bytes | None, retries: int) -> None:
+def test_missing_required_digest_fails_the_image(there: bytes | None, retries: int) -> None:
     """If the source lacks the digest that the rule requires, the image fails without a write."""
     world = World(retries=retries)
     world.push(f"{SOURCE}/a", ONE, "v1")
@@ -56,7 +56,7 @@ def test_required_digest_that_the_source_has_not(there: bytes | None, retries: i
     assert 0 == world.requests["PUT"]
 
 
-def test_required_digest_overrules_the_records(world: World) -> None:
+def test_required_digest_overrides_the_records(world: World) -> None:
     """An image from an earlier run under the tag is replaced if a rule now requires the source's digest."""
     world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")], "first")
     world.push(f"{MIRROR}/a", OTHER, "v1")
@@ -68,7 +68,7 @@ def test_required_digest_overrules_the_records(world: World) -> None:
     assert {"v1": digest(ONE)} == world.store(f"{MIRROR}/a").tags
 
 
-def test_required_digest_is_named_in_what_is_left(world: World) -> None:
+def test_unfinished_image_names_its_required_digest(world: World) -> None:
     """An unfinished image is listed with the digest that its destination requires."""
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:v2@{digest(ONE)}")])
 

@@ -154,7 +154,7 @@ def test_tags_of_one_digest_are_read_once() -> None:
     assert 2 == sum(isinstance(task, FetchManifest) for task in world.done)
 
 
-def test_same_repository_is_one_put() -> None:
+def test_retag_within_a_repository_is_one_put() -> None:
     """A retag within one repository costs two HEADs, one GET and one PUT."""
     world = World()
     child = image("base")
@@ -166,7 +166,7 @@ def test_same_repository_is_one_put() -> None:
     assert world.complete(f"{MIRROR}/a", "stable")
 
 
-def test_same_registry_moves_no_blob() -> None:
+def test_copy_within_a_registry_mounts_every_blob() -> None:
     """A copy within one registry mounts every blob."""
     world = World()
     world.push(f"{MIRROR}/a", image("base", "top"), "v1")
@@ -202,7 +202,7 @@ def test_page_lost_with_its_worker() -> None:
     assert all(world.complete(f"{MIRROR}/a", f"v{number}") for number in range(10))
 
 
-def test_blob_unknown_is_healed() -> None:
+def test_unknown_blobs_are_sent_after_a_refused_push() -> None:
     """After a push that is refused for unknown blobs, each blob is looked up, and sent if it is missing."""
     world = World()
     world.push(f"{SOURCE}/a", image("base", "top"), "v1")
@@ -221,7 +221,7 @@ def test_blob_unknown_is_healed() -> None:
     assert 2 == world.uploads[MIRROR, digest(b"base")]
 
 
-def test_blob_unknown_for_ever_fails() -> None:
+def test_always_unknown_blob_fails_after_two_heals() -> None:
     """A registry that never recognises its content fails the image after two heals."""
     world = World()
     world.push(f"{SOURCE}/a", image("base"), "v1")
@@ -234,7 +234,7 @@ def test_blob_unknown_for_ever_fails() -> None:
     assert 1 == scheduler.figures.failed
 
 
-def test_equal_index_without_records_asks_for_children() -> None:
+def test_children_of_unrecorded_index_are_looked_up() -> None:
     """For equal tags without a record, children are looked up once, and missing ones are sent."""
     world = World()
     amd, arm = image("base", "amd"), image("base", "arm")
@@ -250,7 +250,7 @@ def test_equal_index_without_records_asks_for_children() -> None:
     assert 3 == len(keys)
 
 
-def test_index_reserialised_by_another_tool_is_up_to_date() -> None:
+def test_reserialised_index_is_up_to_date() -> None:
     """A destination whose index is the same JSON in other bytes counts as up to date."""
     world = World()
     child = image("base")
@@ -286,7 +286,7 @@ def test_filter_rewrites_an_index() -> None:
     assert {"HEAD": 2} == dict(world.requests)
 
 
-def test_resumes_without_sending_confirmed_blobs() -> None:
+def test_confirmed_blobs_are_not_sent_after_a_kill() -> None:
     """After a killed run, blobs that the destination confirmed are looked up and not sent again."""
     world = World()
     world.push(f"{SOURCE}/a", image("one", "two", "three"), "v1")
@@ -319,7 +319,7 @@ def test_force_pushes_again() -> None:
     assert not forced.uploads
 
 
-def test_filter_changes_a_digest_destination() -> None:
+def test_filtered_index_with_digest_destination_fails() -> None:
     """A filter that changes an index fails an image whose destination is the old digest."""
     world = World(retries=0)
     world.filter = parse_filter([], ["amd64"])

@@ -17,7 +17,7 @@ def calm() -> Ran:
     return Simulation(TAGS).run()
 
 
-def test_calm(calm: Ran) -> None:
+def test_undisturbed_run_has_no_pauses(calm: Ran) -> None:
     """Nothing pauses, and each image takes 18 requests besides those of the repository."""
     assert (TAGS, 0, 0.0) == (calm.copied, calm.refused, calm.paused)
     assert 0 < calm.requests - 18 * TAGS < 10
@@ -25,7 +25,7 @@ def test_calm(calm: Ran) -> None:
 
 @pytest.mark.parametrize("retry_after", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("share", [0.0005, 0.002, 0.01])
-def test_push_back_now_and_then(calm: Ran, share: float, retry_after: float) -> None:
+def test_rare_refusals_at_most_double_the_time(calm: Ran, share: float, retry_after: float) -> None:
     """Occasional refusals at most double the time of the run, not counting the pauses."""
     server = Server(refused=share, retry_after=retry_after)
 
@@ -38,7 +38,7 @@ def test_push_back_now_and_then(calm: Ran, share: float, retry_after: float) -> 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0005, 0.002, 0.01])
-def test_slots(share: float) -> None:
+def test_limited_registry_is_kept_busy(share: float) -> None:
     """A registry that serves eight tasks at a time is kept busy, with or without occasional refusals."""
     server = Server(slots=8, refused=share)
 
@@ -49,7 +49,7 @@ def test_slots(share: float) -> None:
     assert ran.seconds - ran.paused - last <= at_destination * server.seconds / server.slots / 0.92
 
 
-def test_long_pauses_asked_for() -> None:
+def test_requested_long_pauses_cost_little_else() -> None:
     """A registry that sometimes asks for long pauses gets them, and little other time is lost."""
     ran = Simulation(TAGS, destination=Server(refused=0.002, retry_after=30.0)).run()
 
@@ -60,7 +60,7 @@ def test_long_pauses_asked_for() -> None:
 @pytest.mark.parametrize(
     ("server", "most"), [(Server(rate=200.0), 1.2), (Server(rate=200.0, retry_after=10.0), 3.0)]
 )
-def test_rate(server: Server, most: float) -> None:
+def test_requests_keep_up_with_the_rate_limit(server: Server, most: float) -> None:
     """A registry with a rate limit gets requests about as fast as it allows."""
     ran = Simulation(TAGS, destination=server).run()
 
@@ -68,7 +68,7 @@ def test_rate(server: Server, most: float) -> None:
     assert ran.seconds <= most * 11 * TAGS / server.rate
 
 
-def test_same_seed() -> None:
+def test_same_seed_gives_the_same_run() -> None:
     """The same seed gives the same run."""
     server = Server(refused=0.01)
     first, second = (Simulation(50, destination=server, seed=7).run() for _ in range(2))

@@ -51,7 +51,7 @@ def test_large_blobs_first() -> None:
     assert [2 * MIB, 3 * MIB, 1 * MIB] == given(small)
 
 
-def test_dropped_blob() -> None:
+def test_dropped_blob_is_not_given_out() -> None:
     """A large blob is given out as often as it is queued, and not after it was dropped."""
     queue = TaskQueue(Limits())
     gone, back, small = move("gone", 30 * MIB), move("back", 20 * MIB), move("small", 5 * MIB)
@@ -67,7 +67,7 @@ def test_dropped_blob() -> None:
     assert [20 * MIB] == given(queue)
 
 
-def test_small_blobs_take_no_place_of_large_ones() -> None:
+def test_small_blobs_run_beside_large_ones() -> None:
     """As many small blobs as short requests may run beside the few large ones."""
     limits = Limits(requests=4, bodies=2)
     queue = TaskQueue(limits)
@@ -80,7 +80,7 @@ def test_small_blobs_take_no_place_of_large_ones() -> None:
     assert (2, 4) == (sizes.count(4 * MIB), sizes.count(4 * MIB - 1))
 
 
-def test_blob_of_unknown_size() -> None:
+def test_blob_of_unknown_size_counts_as_large() -> None:
     """A blob of unknown size counts as a large one."""
     queue = TaskQueue(Limits(requests=4, bodies=1))
     for number in range(3):
@@ -89,7 +89,7 @@ def test_blob_of_unknown_size() -> None:
     assert 1 == len(take_all(queue))
 
 
-def test_bounds_grow_with_workers() -> None:
+def test_limits_grow_with_workers() -> None:
     """Three times as many workers may do three times as much at a registry, except for the user's limits."""
     queue = TaskQueue(Limits(requests=64, bodies=16))
     settings = {MIRROR: RegistrySettings(requests=20), SOURCE: RegistrySettings()}

@@ -55,7 +55,7 @@ def in_order(world: World, scheduler: Scheduler, *parts: str) -> None:
 
 
 @pytest.mark.parametrize("order", range(20))
-def test_one_manifest_read_as_source_and_as_destination(order: int) -> None:
+def test_one_read_serves_source_and_destination(order: int) -> None:
     """One read of a manifest serves an image that copies it and another that compares it."""
     world = World()
     child = image("one")
@@ -69,7 +69,7 @@ def test_one_manifest_read_as_source_and_as_destination(order: int) -> None:
     assert world.complete(f"{OTHER}/a", "v1")
 
 
-def test_only_who_was_asked_has_answered() -> None:
+def test_registry_that_accepts_nothing_becomes_unavailable() -> None:
     """A registry that accepts nothing becomes unavailable in time, whatever else its tasks do."""
     world = World(retries=0, patience=10.0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -94,7 +94,7 @@ def test_only_who_was_asked_has_answered() -> None:
     ("status", "words", "code"),
     [(429, "slow", "TOOMANYREQUESTS"), (None, "Connection refused", "UNREACHABLE")],
 )
-def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> None:
+def test_unavailable_registry_keeps_its_last_fault(status: int | None, words: str, code: str) -> None:
     """The fault of an unavailable registry has its last words, not an invented rate limit."""
     world = World(retries=0, patience=10.0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
@@ -113,7 +113,7 @@ def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> 
     assert "repeat the command later, or with a longer --patience" in unavailable.unavailable
 
 
-def test_given_up_registry_is_named_rightly() -> None:
+def test_each_failed_image_names_its_own_side() -> None:
     """Every image that fails because of a dead registry names its own repository and side."""
     dead = "gone.example.com"
     world = World(retries=0, limits=Limits(requests=1))
@@ -135,7 +135,7 @@ def test_given_up_registry_is_named_rightly() -> None:
     assert [("destination", f"{dead}/a"), ("destination", f"{dead}/b"), ("source", f"{dead}/c")] == faults
 
 
-def test_drain_puts_all_manifests_of_an_image() -> None:
+def test_stopping_run_finishes_a_complete_image() -> None:
     """While the run is stopping, an image whose last blobs arrive is finished with all its children."""
     world = World()
     one, two = image("one"), image("two")
@@ -152,7 +152,7 @@ def test_drain_puts_all_manifests_of_an_image() -> None:
     assert scheduler.finished
 
 
-def test_second_source_of_a_shared_child() -> None:
+def test_shared_child_is_read_from_the_second_source() -> None:
     """A child manifest that two images share is read from the second source if the first fails."""
     world = World(retries=0)
     child = image("base")
@@ -183,7 +183,7 @@ def test_second_source_of_a_shared_child() -> None:
     assert world.complete(f"{MIRROR}/y", "v1")
 
 
-def test_index_whose_children_vanished() -> None:
+def test_index_with_a_vanished_child_gets_its_second_tag() -> None:
     """An index that this run has pushed is pushed under a second tag, even if a child has vanished since."""
     world = World(limits=Limits(window_images=1))
     child = image("one")
@@ -214,7 +214,7 @@ def test_pausing_destination_does_not_fill_the_window() -> None:
         assert history[-1].endswith("0.000 image.done")
 
 
-def test_what_nobody_needs_is_not_asked_again() -> None:
+def test_unneeded_postponed_blob_is_dropped() -> None:
     """A postponed blob is not requested again if its image has failed in the meantime."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one", "two"), "v1")
@@ -236,7 +236,7 @@ def test_what_nobody_needs_is_not_asked_again() -> None:
     assert 0 == scheduler._images.manifests.blobs.held
 
 
-def test_read_back_is_made_up_for() -> None:
+def test_lost_read_back_is_repeated() -> None:
     """The read-back of a registry's first blob is not lost if its task is postponed or lost."""
     world = World(retries=0, limits=Limits(requests=1))
     world.push(f"{SOURCE}/a", image("one", "two"), "v1")
@@ -250,7 +250,7 @@ def test_read_back_is_made_up_for() -> None:
     assert ([True, True, True, False, False], [True]) == (moves, puts)
 
 
-def test_source_that_is_its_own_destination_and_missing() -> None:
+def test_missing_tag_copied_onto_itself_fails() -> None:
     """A tag that is its own destination and does not exist is a failure, not up to date."""
     world = World(retries=0)
     world.push(f"{MIRROR}/a", image("base"), "v1")
@@ -261,7 +261,7 @@ def test_source_that_is_its_own_destination_and_missing() -> None:
     assert {"HEAD": 2} == dict(world.requests)
 
 
-def test_manifests_held_are_bounded() -> None:
+def test_manifests_in_memory_are_bounded() -> None:
     """However many images are open, manifests in memory exceed the bound by at most one image."""
     world = World(limits=Limits(window_bytes=4_000, requests=4))
     size = 0
@@ -283,7 +283,7 @@ def test_manifests_held_are_bounded() -> None:
     assert most <= 4_000 + size
 
 
-def test_leader_that_fails_before_its_move_is_ready() -> None:
+def test_requests_continue_after_leader_fails_in_probe() -> None:
     """Requests continue without a leader that fails while its repository is being probed."""
     world = World(retries=0)
     content = image("base")
@@ -310,7 +310,7 @@ def test_leader_that_fails_before_its_move_is_ready() -> None:
     assert world.complete(f"{MIRROR}/c", "v1")
 
 
-def test_index_that_two_images_need_and_one_has_not_read() -> None:
+def test_image_that_assumes_children_ends_too() -> None:
     """An image that assumes an index's children exist ends even if the image that copies them fails."""
     world = World(retries=0)
     child = image("one")
@@ -342,7 +342,7 @@ def broken(registry: str) -> Fault:
     )
 
 
-def test_nothing_but_errors() -> None:
+def test_registry_of_only_errors_becomes_unavailable() -> None:
     """A registry that answers 5xx to everything pauses, and is unavailable after a while, in each pass."""
     world = World(retries=2)
     for number in range(300):
@@ -372,7 +372,7 @@ def test_nothing_but_errors() -> None:
     assert now < 60
 
 
-def test_errors_of_one_repository() -> None:
+def test_errors_of_one_repository_pause_nothing() -> None:
     """A registry that accepts other requests does not pause for one repository's errors."""
     world = World(retries=0)
     for number in range(50):

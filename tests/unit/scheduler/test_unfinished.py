@@ -43,7 +43,7 @@ class Telling:
         return [move.session for move in self.moves]
 
 
-def test_worker_died() -> None:
+def test_upload_resumes_after_a_workers_death() -> None:
     """After a worker's death the same copy resumes from what the registry had confirmed."""
     told = Telling(World())
     told.world.lose(KEY[1])
@@ -52,7 +52,7 @@ def test_worker_died() -> None:
     assert {} == told.world.facts.sessions
 
 
-def test_pause() -> None:
+def test_upload_resumes_after_a_rate_limit() -> None:
     """A copy that was rate limited resumes, too."""
     told = Telling(World())
     told.world.throttle(KEY[1], MIRROR)
@@ -61,7 +61,7 @@ def test_pause() -> None:
     assert {} == told.world.facts.sessions
 
 
-def test_later_round() -> None:
+def test_upload_resumes_in_the_next_pass() -> None:
     """The next pass resumes the upload, too."""
     told = Telling(World())
     told.world.fail(KEY[1], retryable=True, side="destination")
@@ -70,7 +70,7 @@ def test_later_round() -> None:
     assert {} == told.world.facts.sessions
 
 
-def test_next_run() -> None:
+def test_upload_resumes_in_the_next_run() -> None:
     """The next run resumes what a failed run leaves, and removes it once the blob exists."""
     told = Telling(World(retries=0))
     told.world.fail(KEY[1], retryable=True, side="destination")
@@ -81,7 +81,7 @@ def test_next_run() -> None:
     assert {} == told.world.facts.sessions
 
 
-def test_said_too_late() -> None:
+def test_late_checkpoint_is_ignored() -> None:
     """A message about a finished copy is ignored."""
     told = Telling(World())
     told.go()
@@ -90,7 +90,7 @@ def test_said_too_late() -> None:
     assert {} == told.world.facts.sessions
 
 
-def test_dropped() -> None:
+def test_unresumable_upload_is_dropped() -> None:
     """An upload that cannot be resumed any more is not given to any task."""
     told = Telling(World())
     told.world.lose(KEY[1])

@@ -117,7 +117,7 @@ def made(*, deep: bool = False, platforms: Sequence[str] = ()) -> Proving:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_complete(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_cost_of_a_complete_index(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A complete index costs a lookup, a read of each manifest at the destination, and a HEAD per blob."""
     world = made(deep=deep)
 
@@ -127,7 +127,7 @@ def test_complete(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
     assert world.asked() == {"look": 1, f"read {MIRROR}": 3, "blob": 5}
 
 
-def test_filtered() -> None:
+def test_filter_reads_the_source() -> None:
     """With a filter the source is read, and each manifest and blob is checked at the destination."""
     world = made(platforms=["arm64"])
 
@@ -137,7 +137,7 @@ def test_filtered() -> None:
     assert world.asked() == {"look": 1, f"read {SOURCE}": 2, "put": 1, "blob": 3}
 
 
-def test_filtered_and_deep() -> None:
+def test_deep_filter_reads_the_pruned_index() -> None:
     """With a filter and --deep the pruned index is read as well, not only its digest."""
     world = made(deep=True, platforms=["arm64"])
 
@@ -147,7 +147,7 @@ def test_filtered_and_deep() -> None:
     assert world.asked() == {"look": 1, f"read {SOURCE}": 2, "put": 2, "blob": 3}
 
 
-def test_second_tag_costs_a_look() -> None:
+def test_second_tag_costs_two_heads() -> None:
     """A tag whose manifest was already found complete in its repository costs two HEADs."""
     world = made()
     world.store(f"{SOURCE}/a").tags["v2"] = digest(MULTI)
@@ -160,7 +160,7 @@ def test_second_tag_costs_a_look() -> None:
     assert world.asked() == {"look": 2, f"read {MIRROR}": 3, "blob": 5}
 
 
-def test_shared_blobs_are_asked_once_per_repository() -> None:
+def test_shared_blob_is_checked_once_per_repository() -> None:
     """A blob that several images share is checked once in each repository, without waiting."""
     world = Proving()
     for name in ("a", "b"):
@@ -175,7 +175,7 @@ def test_shared_blobs_are_asked_once_per_repository() -> None:
     assert world.asked()["blob"] == 2 * 5
 
 
-def test_old_records_are_not_believed() -> None:
+def test_recorded_content_is_verified() -> None:
     """Content that an earlier run recorded is verified nevertheless."""
     world = made()
     world.facts.rows.clear()
@@ -189,7 +189,7 @@ def test_old_records_are_not_believed() -> None:
 
 
 @pytest.mark.parametrize("lost", ["tag", "child", "layer", "config", "moved"])
-def test_losses(lost: str) -> None:
+def test_losses_and_moved_tags_are_found(lost: str) -> None:
     """A missing tag, child manifest, layer or config, and a moved tag, are found."""
     world = made()
     there = world.store(f"{MIRROR}/x")
@@ -214,7 +214,7 @@ def test_losses(lost: str) -> None:
     assert row.source_digest == digest(MULTI)
 
 
-def test_nothing_that_is_wanted() -> None:
+def test_image_without_wanted_platform_is_skipped() -> None:
     """An image that a run skips because of its platform counts as skipped, not as missing."""
     world = Proving()
     world.filter = parse_filter((), ("s390x",))
@@ -223,7 +223,7 @@ def test_nothing_that_is_wanted() -> None:
     assert world.verify(f"{SOURCE}/b:v1 {MIRROR}/x").figures.skipped == 1
 
 
-def test_missing_image() -> None:
+def test_missing_image_costs_two_heads() -> None:
     """An image that does not exist at all costs its two HEADs."""
     world = Proving()
     world.push(f"{SOURCE}/a", MULTI, "v1", children=[AMD, ARM])
@@ -232,7 +232,7 @@ def test_missing_image() -> None:
     assert world.asked() == {"look": 1}
 
 
-def test_other_serialisation() -> None:
+def test_reserialised_index_is_equal() -> None:
     """The same index, serialised by another tool, counts as equal, and its children are asked for."""
     world = made()
     there = world.store(f"{MIRROR}/x")
@@ -246,7 +246,7 @@ def test_other_serialisation() -> None:
     assert world.asked() == {"look": 1, f"read {SOURCE}": 1, f"read {MIRROR}": 3, "blob": 5}
 
 
-def test_same_repository() -> None:
+def test_retagged_image_is_verified_to_its_blobs() -> None:
     """A tag that was set from another tag of its repository is verified down to its blobs."""
     world = Proving()
     world.push(f"{SOURCE}/a", AMD, "v1")
@@ -258,7 +258,7 @@ def test_same_repository() -> None:
     assert (scheduler.figures.unchanged, scheduler.figures.failed) == (0, 1)
 
 
-def test_one_loss_fails_every_image_that_needs_it() -> None:
+def test_missing_layer_fails_every_image_that_names_it() -> None:
     """A missing layer fails all images that name it, and no others."""
     world = Proving()
     world.push(f"{SOURCE}/a", AMD, "v1")
@@ -290,7 +290,7 @@ def trees(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_exactly_what_is_incomplete(data: st.DataObject) -> None:
+def test_exactly_the_incomplete_images_fail(data: st.DataObject) -> None:
     """Exactly the incomplete images fail, whatever is lost and in whatever order tasks end."""
     world, rules = Proving(), []
     for number, (top, below) in enumerate(data.draw(st.lists(trees(), min_size=1, max_size=4))):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Outcome, Task
 
 
-def test_missing_in_the_listing() -> None:
+def test_unlisted_tag_is_looked_up() -> None:
     """What a listing leaves out is asked for: it is never taken for missing."""
     world = mirrored()
     whole = dict(world.store(f"{MIRROR}/a").tags)
@@ -40,7 +40,7 @@ def test_missing_in_the_listing() -> None:
 
 
 @pytest.mark.parametrize("how", ["new first", "old first", "two pages"])
-def test_two_digests_of_a_tag(how: str) -> None:
+def test_tag_with_two_digests_is_looked_up(how: str) -> None:
     """A tag that a listing names twice, with two digests, is looked up: nobody knows which one is older."""
     world = mirrored(mirror="v2", source="quay")
     tags = [ListedTag(*each) for each in world.store(f"{SOURCE}/a").tags.items()]
@@ -60,7 +60,7 @@ def test_two_digests_of_a_tag(how: str) -> None:
 
 
 @pytest.mark.parametrize("total", [-1, 0, 5, 200, 10**9])
-def test_pages_without_end(total: int) -> None:
+def test_endless_listing_costs_less_than_it_saves(total: int) -> None:
     """However many pages a listing has, and whatever it counts, it costs fewer requests than it may save."""
     world = mirrored(mirror="v2")
     taken = 0
@@ -82,7 +82,7 @@ def test_pages_without_end(total: int) -> None:
     assert (of_few <= 3, taken - of_few <= 20) == (True, True)
 
 
-def test_all_told_by_the_first_page() -> None:
+def test_wrong_total_leads_to_no_further_page() -> None:
     """When the first page has told all that a rule needs, a wrong total leads to no other page."""
     world = mirrored(mirror="v2")
     tags = tuple(ListedTag(*each) for each in world.store(f"{SOURCE}/a").tags.items())
@@ -96,7 +96,7 @@ def test_all_told_by_the_first_page() -> None:
 
 
 @pytest.mark.parametrize("asked_before", [True, False])
-def test_long_pause_of_a_destination(monkeypatch: pytest.MonkeyPatch, *, asked_before: bool) -> None:
+def test_paused_destination_is_not_listed(monkeypatch: pytest.MonkeyPatch, *, asked_before: bool) -> None:
     """Rules whose destination pauses for long wait for no listing of it, so that other rules begin."""
     world = World(limits=None)
     world.catalogues = {SOURCE: "v2", MIRROR: "harbor"}
@@ -125,7 +125,7 @@ def test_long_pause_of_a_destination(monkeypatch: pytest.MonkeyPatch, *, asked_b
     assert when[f"put {third}/b:v1"] == 0.0
 
 
-def test_listing_behind_our_own_write() -> None:
+def test_own_write_is_looked_up() -> None:
     """What this run has written is looked up where another rule reads it: the listing may not show it yet."""
     world = mirrored(tags=3)
     third = "third.example.net"
@@ -147,7 +147,7 @@ def test_listing_behind_our_own_write() -> None:
     assert world.store(f"{third}/a").tags["v1"] == digest(image("new"))
 
 
-def test_listing_that_never_ends() -> None:
+def test_circular_listing_is_abandoned() -> None:
     """A listing whose pages lead back to an earlier one is left."""
     world = mirrored(tags=20, source="quay", mirror="v2")
     page = ListedTagPage(tags=(ListedTag("v0", ""),), entries=1, next="again")
@@ -159,7 +159,7 @@ def test_listing_that_never_ends() -> None:
     assert len(world.script[f"digests {SOURCE}"]) == 7
 
 
-def test_short_listing_of_tags() -> None:
+def test_wrong_count_leads_to_the_tag_list() -> None:
     """Where the count does not fit, the list of tags is read, and nothing is missed."""
     world = mirrored(source="gitlab", mirror="v2")
     tags = tuple(ListedTag(f"v{number}", "") for number in range(5))
@@ -172,7 +172,7 @@ def test_short_listing_of_tags() -> None:
     assert world.requests["LIST"] == 1
 
 
-def test_listing_changes_while_it_is_read() -> None:
+def test_changing_total_leads_to_the_tag_list() -> None:
     """A total that changes from page to page may hide tags, so the list of tags is read."""
     world = mirrored(source="gitlab", mirror="v2", page=10)
     pages = [
