@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TestChunks:
-    def test_large(self, scripted: Scripted) -> None:
+    def test_large_blob_is_uploaded_in_chunks(self, scripted: Scripted) -> None:
         """A large blob is uploaded in chunks and an empty PUT, and each confirmed chunk is reported."""
         made = start_copy(scripted, check_content_range=True)
 
@@ -43,7 +43,7 @@ class TestChunks:
         ],
         ids=str,
     )
-    def test_peculiar(self, scripted: Scripted, options: dict[str, Any]) -> None:
+    def test_nothing_accepted_is_sent_twice(self, scripted: Scripted, options: dict[str, Any]) -> None:
         """Whatever a registry answers to a chunk that it accepted, nothing is sent twice."""
         made = start_copy(scripted, **options)
 
@@ -52,7 +52,7 @@ class TestChunks:
         assert CHUNKS == made.patched()
         assert made.arrived()
 
-    def test_limits(self, scripted: Scripted) -> None:
+    def test_chunks_have_the_announced_size(self, scripted: Scripted) -> None:
         """Chunks have the size that a registry announces, even for a blob that is not large."""
         made = start_copy(scripted, chunk_max=150_000, chunk_min=120_000)
 
@@ -61,7 +61,7 @@ class TestChunks:
         begins = range(0, len(BLOB), 120_000)
         assert [f"{begin}-{min(begin + 120_000, len(BLOB)) - 1}" for begin in begins] == made.patched()
 
-    def test_ends_with_bytes(self, scripted: Scripted) -> None:
+    def test_last_chunk_is_sent_with_the_put(self, scripted: Scripted) -> None:
         """If the last chunk has to be sent with the PUT, it is."""
         made = start_copy(scripted, check_content_range=True)
 
@@ -70,7 +70,7 @@ class TestChunks:
         assert CHUNKS[:-1] == made.patched()
         assert made.arrived()
 
-    def test_wrong_source(self, scripted: Scripted) -> None:
+    def test_wrong_bytes_cancel_the_upload(self, scripted: Scripted) -> None:
         """A blob with wrong bytes is read once more, and then its upload is cancelled."""
         made = start_copy(scripted)
         made.source.fault(Fault(action=Corrupt(offset=len(BLOB) - 5), method="GET", times=None))
@@ -85,7 +85,7 @@ class TestChunks:
 
 
 class TestSameRun:
-    def test_broken_chunk(self, scripted: Scripted) -> None:
+    def test_only_the_broken_chunk_is_sent_again(self, scripted: Scripted) -> None:
         """A broken chunk is sent again, those before it are not, and the digest is checked locally."""
         made = start_copy(scripted, broken_bodies=False)
         made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
@@ -98,7 +98,7 @@ class TestSameRun:
             3 * CHUNK
         ]
 
-    def test_limits_hold(self, scripted: Scripted) -> None:
+    def test_announced_chunk_size_applies_when_resumed(self, scripted: Scripted) -> None:
         """Chunk sizes announced at the start of an upload also apply when it is resumed."""
         made = start_copy(scripted, chunk_max=90_000)
         made.mirror.fault(Fault(action=Reply(status=401), method="PATCH", skip=2))
@@ -108,7 +108,7 @@ class TestSameRun:
         assert {"90000", "50001"} >= {entry.headers["content-length"] for entry in made.sent("PATCH")}
         assert made.arrived()
 
-    def test_uncharged(self, scripted: Scripted) -> None:
+    def test_progress_does_not_count_as_failure(self, scripted: Scripted) -> None:
         """Chunks that break repeatedly do not count as failed attempts while each makes progress."""
         made = start_copy(scripted, broken_bodies=False)
         for number in range(5):
@@ -120,7 +120,7 @@ class TestSameRun:
 
         assert made.arrived()
 
-    def test_no_progress(self, scripted: Scripted) -> None:
+    def test_upload_without_progress_restarts(self, scripted: Scripted) -> None:
         """An upload without progress is resumed once; then the blob starts from zero."""
         made = start_copy(scripted, broken_bodies=False)
         made.mirror.fault(Fault(action=Drop(read=10), method="PATCH", skip=2, times=2))
@@ -130,7 +130,7 @@ class TestSameRun:
         assert [*CHUNKS[:3], CHUNKS[2], *CHUNKS] == made.patched()
         assert made.arrived()
 
-    def test_dead_session(self, scripted: Scripted) -> None:
+    def test_dead_session_restarts(self, scripted: Scripted) -> None:
         """An upload that a broken chunk ended, as with distribution, starts from zero."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
@@ -141,7 +141,7 @@ class TestSameRun:
         assert None in made.said
         assert made.arrived()
 
-    def test_taken_in_part(self, scripted: Scripted) -> None:
+    def test_rest_of_a_partial_chunk_is_sent(self, scripted: Scripted) -> None:
         """After a partly accepted chunk, the registry gets the rest of it."""
         made = start_copy(scripted, patch_takes=90_000, check_content_range=True)
 
@@ -151,7 +151,7 @@ class TestSameRun:
         assert list(range(0, len(BLOB), 90_000)) == begins
         assert made.arrived()
 
-    def test_answer_lost(self, scripted: Scripted) -> None:
+    def test_lost_final_answer_is_found_by_head(self, scripted: Scripted) -> None:
         """A final PUT whose response was lost is found to have succeeded by one HEAD."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Drop(perform=True), method="PUT", times=2))
@@ -161,7 +161,7 @@ class TestSameRun:
         assert len(made.mirror.requests(method="HEAD")) == 1
         assert CHUNKS == made.patched()
 
-    def test_pause(self, scripted: Scripted) -> None:
+    def test_upload_resumes_after_a_rate_limit(self, scripted: Scripted) -> None:
         """After a rate limit between two chunks the upload resumes when the task is given again."""
         made = start_copy(scripted)
         made.mirror.fault(throttle(method="PATCH", skip=2))
@@ -174,7 +174,7 @@ class TestSameRun:
         assert made.arrived()
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-    def test_nothing_in_a_pause(self, scripted: Scripted, method: str) -> None:
+    def test_nothing_is_sent_after_a_rate_limit(self, scripted: Scripted, method: str) -> None:
         """After a rate limit nothing more is sent, not even a cancellation of the upload."""
         made = start_copy(scripted)
         made.mirror.fault(throttle(method=method, times=None))
@@ -183,7 +183,7 @@ class TestSameRun:
 
         assert made.mirror.requests()[-1].method == method
 
-    def test_pause_of_the_source(self, scripted: Scripted) -> None:
+    def test_paused_source_cancels_the_upload(self, scripted: Scripted) -> None:
         """An upload whose source asks for a pause is cancelled, since the pause may outlast the session."""
         made = start_copy(scripted)
         made.source.fault(throttle(times=None))
@@ -192,7 +192,7 @@ class TestSameRun:
 
         assert made.mirror.requests()[-1].method == "DELETE"
 
-    def test_committed_later(self, scripted: Scripted) -> None:
+    def test_only_the_refused_put_is_repeated(self, scripted: Scripted) -> None:
         """If only the final PUT is refused for a moment, only the PUT is repeated."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=500), method="PUT"))
@@ -205,7 +205,7 @@ class TestSameRun:
 
 
 class TestReadBack:
-    def test_other_size(self, scripted: Scripted) -> None:
+    def test_other_stored_size_is_missing(self, scripted: Scripted) -> None:
         """A registry that stores another size than it confirmed does not have the blob."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=200, body="cut"), path="/blobs/sha256", times=None))
@@ -218,7 +218,7 @@ class TestReadBack:
         assert len(made.sent("PUT")) == 1
 
     @pytest.mark.parametrize("length", ["0", "7"])
-    def test_wrong_length(self, scripted: Scripted, length: str) -> None:
+    def test_wrong_head_length_is_corrected(self, scripted: Scripted, length: str) -> None:
         """A wrong length by HEAD, such as 0 from many proxies, is corrected by reading one byte."""
         made = start_copy(scripted)
         answer = Reply(status=200, headers={"Content-Length": length})
@@ -227,7 +227,7 @@ class TestReadBack:
         assert made.run(check=True).how == "uploaded"
         assert len(made.sent("PUT")) == 1
 
-    def test_still_working(self, scripted: Scripted) -> None:
+    def test_accepted_upload_of_another_size_fails(self, scripted: Scripted) -> None:
         """An upload that is accepted (202) and then has another size has failed."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=202), method="PUT", times=None))
@@ -239,7 +239,7 @@ class TestReadBack:
 
 class TestPresent:
     @pytest.mark.parametrize("overwrites", [True, False])
-    def test_other_size(self, scripted: Scripted, overwrites: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    def test_present_blob_of_another_size_is_sent_again(self, scripted: Scripted, overwrites: bool) -> None:  # noqa: FBT001 - pytest hands it over
         """A blob with another size than in the manifest is sent again, and checked afterwards."""
         made = start_copy(scripted)
         cut = Blob(BLOB[:10], 10)
@@ -255,7 +255,7 @@ class TestPresent:
                 made.run(ask=True)
         assert len(made.sent("PUT")) == 1
 
-    def test_lost_by_storage(self, scripted: Scripted) -> None:
+    def test_blob_lost_by_storage_is_sent(self, scripted: Scripted) -> None:
         """A redirect to storage that has lost the blob proves nothing."""
         made = start_copy(scripted, redirect="all")
         made.mirror.add_blob("copy/app", BLOB)
@@ -263,7 +263,7 @@ class TestPresent:
 
         assert made.run(ask=True).how == "uploaded"
 
-    def test_there(self, scripted: Scripted) -> None:
+    def test_present_blob_costs_one_request(self, scripted: Scripted) -> None:
         """A blob with the right size costs one request."""
         made = start_copy(scripted)
         made.mirror.add_blob("copy/app", BLOB)
@@ -271,7 +271,7 @@ class TestPresent:
         assert made.run(ask=True).how == "present"
         assert [entry.method for entry in made.mirror.requests()] == ["HEAD"]
 
-    def test_created_at_once(self, scripted: Scripted) -> None:
+    def test_blob_created_before_upload_is_checked(self, scripted: Scripted) -> None:
         """A registry that has a blob before any of it was sent is checked."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=201), method="POST"))

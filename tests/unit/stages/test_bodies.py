@@ -28,7 +28,7 @@ def pieces(size: int) -> Iterator[memoryview]:
 
 
 @pytest.mark.parametrize("size", [4, 10, 30])
-def test_one_buffer(size: int) -> None:
+def test_one_buffer_sends_the_hashed_bytes(size: int) -> None:
     """The hashed bytes are the ones handed out, including the last piece, held until the end is reached."""
     blob = Descriptor(media_type="", digest=digest_of(BLOB), size=len(BLOB))
     checked = CheckedBlob(

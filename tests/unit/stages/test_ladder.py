@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("status", [404, 405, 413, 415, 416, 501])
-def test_climbed(scripted: Scripted, status: int) -> None:
+def test_refused_chunks_lead_to_one_put(scripted: Scripted, status: int) -> None:
     """Chunks that are refused at once lead to one PUT, which the process then tries first."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=status), method="PATCH", times=None))
@@ -33,7 +33,7 @@ def test_climbed(scripted: Scripted, status: int) -> None:
     assert made.arrived()
 
 
-def test_whole_refused(scripted: Scripted) -> None:
+def test_refused_put_leads_to_chunks(scripted: Scripted) -> None:
     """A refused PUT leads to chunks."""
     made = start_copy(scripted, chunk_min=CHUNK)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT"))
@@ -44,7 +44,7 @@ def test_whole_refused(scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_lost_twice(scripted: Scripted) -> None:
+def test_two_lost_puts_lead_to_chunks(scripted: Scripted) -> None:
     """Two lost PUTs lead to chunks."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Drop(read=1_000), method="PUT", times=2))
@@ -55,7 +55,7 @@ def test_lost_twice(scripted: Scripted) -> None:
     assert CHUNKS == made.patched()
 
 
-def test_without_range(scripted: Scripted) -> None:
+def test_lost_chunks_lead_to_a_patch_without_range(scripted: Scripted) -> None:
     """If chunks are known to be lost, one PATCH without a range follows the PUT."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT"))
@@ -66,7 +66,7 @@ def test_without_range(scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_no_ladder(scripted: Scripted) -> None:
+def test_refusal_of_the_only_form_is_final(scripted: Scripted) -> None:
     """If one PUT is the only form, its refusal is the result."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT", times=None))
@@ -80,7 +80,7 @@ def test_no_ladder(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
+def test_two_server_errors_lead_to_the_other_form(scripted: Scripted, method: str, status: int) -> None:
     """A form with two server errors leads to the other one, which is then tried first."""
     made = start_copy(scripted)
     path = r"digest=" if method == "PUT" else "."
@@ -100,7 +100,7 @@ def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
     assert len(made.sent("POST")) == 1
 
 
-def test_commit_broken(scripted: Scripted) -> None:
+def test_failed_last_put_leads_to_a_whole_put(scripted: Scripted) -> None:
     """If the last, empty PUT after chunks fails twice, one PUT with the whole body follows."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method="PUT", times=2))
@@ -112,7 +112,7 @@ def test_commit_broken(scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_never_begun(scripted: Scripted) -> None:
+def test_starting_an_upload_is_tried_three_times(scripted: Scripted) -> None:
     """Starting an upload is attempted three times in all, not nine, and no request follows."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method="POST", times=None))
@@ -126,7 +126,9 @@ def test_never_begun(scripted: Scripted) -> None:
 @pytest.mark.parametrize(
     ("most", "sizes"), [(30_000, [96_000, 48_000, 24_000]), (10, [96_000, 48_000, 24_000, 12_000, 10_000])]
 )
-def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]) -> None:
+def test_too_large_chunks_are_halved(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]
+) -> None:
     """Chunks that are too large are halved down to a limit if no size is stated; then one PUT is tried."""
     monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10_000)
     made = start_copy(scripted)
@@ -149,7 +151,7 @@ def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, 
     assert len(made.sent("POST")) == 1
 
 
-def test_too_large_in_the_middle(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_refused_chunk_is_not_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk that is refused after others of its size were accepted is not halved: the blob is too large."""
     monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10)
     made = start_copy(scripted)

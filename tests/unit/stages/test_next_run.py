@@ -27,7 +27,7 @@ def interrupted(scripted: Scripted, **options: Any) -> BlobCopy:
     return made
 
 
-def test_goes_on(scripted: Scripted) -> None:
+def test_another_process_sends_only_the_rest(scripted: Scripted) -> None:
     """Another process asks the session for its offset, and reads and sends only the rest."""
     made = interrupted(scripted)
 
@@ -39,7 +39,7 @@ def test_goes_on(scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_limits_unknown(scripted: Scripted) -> None:
+def test_too_large_chunk_restarts_with_the_named_size(scripted: Scripted) -> None:
     """An upload that refuses a chunk as too large restarts with the size that the registry names."""
     made = interrupted(scripted, chunk_max=90_000)
 
@@ -48,7 +48,7 @@ def test_limits_unknown(scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_gone(scripted: Scripted) -> None:
+def test_lost_session_is_replaced(scripted: Scripted) -> None:
     """A lost session is replaced by a new one."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=404), method="GET", path="uploads"))
@@ -61,7 +61,7 @@ def test_gone(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("answer", ["0-0", "0-299998", f"0-{len(BLOB) + 1}", "", "nonsense"])
-def test_other_offset(scripted: Scripted, answer: str) -> None:
+def test_impossible_offset_is_not_resumed(scripted: Scripted, answer: str) -> None:
     """A session that reports less than before, or more than the blob, is not resumed."""
     made = interrupted(scripted)
     headers = {"Range": answer} if answer else {}
@@ -73,7 +73,7 @@ def test_other_offset(scripted: Scripted, answer: str) -> None:
     assert made.arrived()
 
 
-def test_more_than_recorded(scripted: Scripted) -> None:
+def test_kept_part_of_a_chunk_is_not_sent_again(scripted: Scripted) -> None:
     """The part of a chunk that a registry kept when the process died is not sent again."""
     made = start_copy(scripted, session_dies=False, session_state=False, check_content_range=True)
     made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
@@ -91,7 +91,7 @@ def test_more_than_recorded(scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_more_than_there_is(scripted: Scripted) -> None:
+def test_overstated_offset_restarts_after_digest_check(scripted: Scripted) -> None:
     """If a registry claims more bytes than it has, its digest check fails and the blob restarts."""
     made = interrupted(scripted)
     headers = {"Range": f"0-{4 * CHUNK - 1}"}
@@ -104,7 +104,7 @@ def test_more_than_there_is(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("action", [Reply(status=500), Reply(status=503), Drop()], ids=str)
-def test_silent_session(scripted: Scripted, action: Reply | Drop) -> None:
+def test_silent_session_restarts(scripted: Scripted, action: Reply | Drop) -> None:
     """After three attempts without a response the blob restarts in the same task."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=action, method="GET", path="uploads", times=None))
@@ -118,7 +118,7 @@ def test_silent_session(scripted: Scripted, action: Reply | Drop) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-def test_session_takes_nothing(scripted: Scripted, method: str) -> None:
+def test_session_that_accepts_nothing_restarts(scripted: Scripted, method: str) -> None:
     """An upload that reports its offset and then accepts nothing is restarted."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method=method, path=made.session, times=None))
@@ -129,7 +129,7 @@ def test_session_takes_nothing(scripted: Scripted, method: str) -> None:
     assert made.arrived()
 
 
-def test_kept_until_another_begins(scripted: Scripted) -> None:
+def test_session_is_kept_until_another_opens(scripted: Scripted) -> None:
     """A session is kept until the registry opens another one."""
     made = interrupted(scripted)
     kept = made.kept()
@@ -142,7 +142,7 @@ def test_kept_until_another_begins(scripted: Scripted) -> None:
     assert made.said == []
 
 
-def test_quay(scripted: Scripted) -> None:
+def test_status_of_one_byte_too_many_is_accepted(scripted: Scripted) -> None:
     """A status of one byte too many (Quay) is accepted."""
     made = interrupted(scripted, session_state=False)
     headers = {"Range": f"0-{3 * CHUNK}"}
@@ -154,7 +154,7 @@ def test_quay(scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_unreachable(scripted: Scripted) -> None:
+def test_unreachable_registry_keeps_the_upload(scripted: Scripted) -> None:
     """If a registry is unreachable, its upload is kept for later."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=502), method="GET", path="uploads"))
@@ -164,7 +164,7 @@ def test_unreachable(scripted: Scripted) -> None:
     assert CHUNKS[3:] == made.patched()
 
 
-def test_spoilt_once(scripted: Scripted) -> None:
+def test_wrong_final_digest_restarts_once(scripted: Scripted) -> None:
     """A blob whose final digest is wrong is sent from the start once."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT"))
@@ -175,7 +175,7 @@ def test_spoilt_once(scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_spoilt_always(scripted: Scripted) -> None:
+def test_second_wrong_digest_is_final(scripted: Scripted) -> None:
     """A registry that rejects the right bytes twice for their digest gets no third attempt."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT", times=None))

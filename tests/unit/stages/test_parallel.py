@@ -22,7 +22,7 @@ def test_calls_run_at_once() -> None:
     assert [1, 2, 3] == ParallelRequests().run([lambda: call(1), lambda: call(2), lambda: call(3)])
 
 
-def test_costs_are_the_tasks() -> None:
+def test_costs_are_counted_for_the_task() -> None:
     """The cost of each call is counted for its task, also if it fails."""
 
     def ask(registry: str) -> None:
@@ -38,7 +38,7 @@ def test_costs_are_the_tasks() -> None:
     assert {"a": 2, "b": 1, "c": 1} == dict(meter.requests)
 
 
-def test_pays_where_answers_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_distant_registries_get_parallel_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests to registries of 10 ms and more run in parallel, to near ones in sequence."""
     ticks = iter([0.0, 0.001, 1.0, 1.05])
     monkeypatch.setattr("pipeline.stages.parallel.time.monotonic", lambda: next(ticks))

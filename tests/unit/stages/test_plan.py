@@ -93,14 +93,14 @@ def compare(task: CopyBlob, mirror: Registry, *, quirks: Quirks | None = None) -
     [Quirks(), Quirks(ends_with_bytes=True), Quirks(forms=("whole", "stream")), Quirks(chunk=30_000)],
     ids=["usual", "ends-with-bytes", "no-chunks", "small-chunks"],
 )
-def test_uploads(scripted: Scripted, size: int, quirks: Quirks) -> None:
+def test_planned_upload_costs_are_those_of_the_run(scripted: Scripted, size: int, quirks: Quirks) -> None:
     """For every size and form of upload the planned requests and bytes are those of the run."""
     source, mirror = scripted(), scripted()
 
     assert compare(blob_task(source, mirror, size), mirror, quirks=quirks).how == "uploaded"
 
 
-def test_present(scripted: Scripted) -> None:
+def test_present_blob_costs_one_head(scripted: Scripted) -> None:
     """A present blob costs one HEAD, which is really sent."""
     source, mirror = scripted(), scripted()
     task = replace(blob_task(source, mirror, 10), ask=True)
@@ -109,7 +109,7 @@ def test_present(scripted: Scripted) -> None:
     assert compare(task, mirror).how == "present"
 
 
-def test_asked_and_not_there(scripted: Scripted) -> None:
+def test_missing_blob_costs_head_and_upload(scripted: Scripted) -> None:
     """A blob that is checked and missing costs the HEAD and its upload."""
     source, mirror = scripted(), scripted()
 
@@ -117,7 +117,7 @@ def test_asked_and_not_there(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_mounts(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_mount_costs_one_post(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A mount costs one POST, and a HEAD if it is read back."""
     source, mirror = scripted(), scripted()
     task = replace(blob_task(source, mirror, 10), mount="other/app", check=check)
@@ -126,14 +126,14 @@ def test_mounts(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pyte
     assert compare(task, mirror).how == "mounted"
 
 
-def test_read_back(scripted: Scripted) -> None:
+def test_read_back_costs_one_head(scripted: Scripted) -> None:
     """An upload that is read back costs a HEAD more."""
     source, mirror = scripted(), scripted()
 
     assert compare(replace(blob_task(source, mirror, 10), check=True), mirror).how == "uploaded"
 
 
-def test_goes_on(scripted: Scripted) -> None:
+def test_earlier_upload_is_planned_to_resume(scripted: Scripted) -> None:
     """An upload of an earlier run is planned to resume, without a request to its URL."""
     source, mirror = scripted(), scripted()
     task = blob_task(source, mirror, 5 * CHUNK)
@@ -151,7 +151,7 @@ def test_goes_on(scripted: Scripted) -> None:
     assert planned.read == 3 * CHUNK
 
 
-def test_unknown_size(scripted: Scripted) -> None:
+def test_unknown_size_is_asked_of_the_source(scripted: Scripted) -> None:
     """If the manifest does not state a blob's size, the plan asks the source, which a run does not."""
     source, mirror = scripted(), scripted()
     task = blob_task(source, mirror, 77)
@@ -160,7 +160,7 @@ def test_unknown_size(scripted: Scripted) -> None:
     assert compare(task, mirror).read == 77
 
 
-def test_unknown_size_and_missing(scripted: Scripted) -> None:
+def test_missing_blob_of_unknown_size_fails(scripted: Scripted) -> None:
     """A blob of unknown size that the source does not hold fails in the plan as it would in the run."""
     source, mirror = scripted(), scripted()
     task = blob_task(source, mirror, 77)
@@ -174,7 +174,7 @@ def test_unknown_size_and_missing(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_foreign_layers(scripted: Scripted, there: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_foreign_layer_missing_at_source_is_not_copied(scripted: Scripted, there: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A layer with urls is not copied if the source lacks it, which is really checked."""
     source, mirror = scripted(), scripted()
     task = blob_task(source, mirror, 10)
@@ -186,7 +186,7 @@ def test_foreign_layers(scripted: Scripted, there: bool) -> None:  # noqa: FBT00
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_manifests(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_cost_of_a_manifest(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A manifest costs its PUT and its bytes, and a HEAD if it is read back."""
     mirror = scripted(check_references=False)
     made = image(layer("one"))

@@ -62,7 +62,7 @@ def complaint(task: CopyBlob | PushManifest, *, deep: bool = False) -> tuple[str
 
 
 @pytest.mark.parametrize(("deep", "asked"), [(False, ["HEAD"]), (True, ["GET"])])
-def test_blob_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> None:  # noqa: FBT001 - pytest hands it over
+def test_cost_of_a_present_blob(scripted: Scripted, deep: bool, asked: list[str]) -> None:  # noqa: FBT001 - pytest hands it over
     """A present blob costs one request, a full read with --deep, and none at the source."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
@@ -74,13 +74,13 @@ def test_blob_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> None
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_blob_is_missing(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_missing_blob_is_reported(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A missing blob is unknown at the destination."""
     assert complaint(blob_at(scripted(), scripted()), deep=deep) == ("destination", "BLOB_UNKNOWN")
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_blob_of_another_size(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_blob_of_another_size_is_reported(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A blob with another size than in the manifest is reported."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
@@ -88,7 +88,7 @@ def test_blob_of_another_size(scripted: Scripted, deep: bool) -> None:  # noqa: 
     assert complaint(blob_at(source, mirror, size=7), deep=deep) == ("destination", "SIZE_MISMATCH")
 
 
-def test_other_bytes(scripted: Scripted) -> None:
+def test_wrong_bytes_are_reported_after_two_reads(scripted: Scripted) -> None:
     """Bytes with a wrong digest are read twice and reported."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
@@ -98,7 +98,7 @@ def test_other_bytes(scripted: Scripted) -> None:
     assert len(mirror.requests(method="GET")) == 2
 
 
-def test_bytes_that_were_wrong_once(scripted: Scripted) -> None:
+def test_bytes_damaged_once_are_accepted(scripted: Scripted) -> None:
     """Bytes that were damaged in transit are read again and accepted."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
@@ -107,7 +107,7 @@ def test_bytes_that_were_wrong_once(scripted: Scripted) -> None:
     assert complaint(blob_at(source, mirror), deep=True) == ("", "")
 
 
-def test_body_that_breaks(scripted: Scripted) -> None:
+def test_broken_body_is_resumed(scripted: Scripted) -> None:
     """A body that breaks off resumes where it broke."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
@@ -117,7 +117,7 @@ def test_body_that_breaks(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("at_source", [False, True])
-def test_foreign_layer(scripted: Scripted, at_source: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_foreign_layer_may_be_missing_on_both_sides(scripted: Scripted, at_source: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A layer with urls may be missing only if the source lacks it too."""
     source, mirror = scripted(), scripted()
     if at_source:
@@ -139,7 +139,7 @@ def manifest_at(mirror: Registry, name: str) -> PushManifest:
 
 
 @pytest.mark.parametrize(("deep", "asked"), [(False, ["HEAD"]), (True, ["GET"])])
-def test_manifest_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> None:  # noqa: FBT001 - pytest hands it over
+def test_cost_of_a_present_manifest(scripted: Scripted, deep: bool, asked: list[str]) -> None:  # noqa: FBT001 - pytest hands it over
     """A present manifest costs one request, which with --deep reads it."""
     mirror = scripted()
     mirror.add("copy/app", MADE, "v1")
@@ -149,13 +149,13 @@ def test_manifest_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> 
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_manifest_is_missing(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_missing_manifest_is_reported(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A missing manifest is unknown at the destination."""
     assert complaint(manifest_at(scripted(), "v1"), deep=deep) == ("destination", "MANIFEST_UNKNOWN")
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_tag_of_another(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_moved_tag_is_reported(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A tag that names another manifest is found."""
     mirror = scripted()
     mirror.add("copy/app", image(layer("two")), "v1")
@@ -163,7 +163,7 @@ def test_tag_of_another(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001
     assert complaint(manifest_at(mirror, "v1"), deep=deep) == ("destination", "DIGEST_MISMATCH")
 
 
-def test_manifest_of_other_bytes(scripted: Scripted) -> None:
+def test_wrong_manifest_bytes_are_found_with_deep(scripted: Scripted) -> None:
     """A manifest with content that does not match its digest is found with --deep only."""
     mirror = scripted()
     mirror.add_manifest("copy/app", MADE.manifest + b" ", OCI_MANIFEST, digest=MADE.digest)
@@ -173,7 +173,7 @@ def test_manifest_of_other_bytes(scripted: Scripted) -> None:
     assert complaint(task, deep=True) == ("destination", "DIGEST_MISMATCH")
 
 
-def test_nobody_asks_for_the_right_to_write(scripted: Scripted) -> None:
+def test_only_read_access_is_requested(scripted: Scripted) -> None:
     """The token only allows reading, since the user may not have any other."""
     source, mirror = scripted(), scripted(auth="token")
     mirror.add_blob("copy/app", BLOB)
