@@ -125,7 +125,7 @@ class TestNewest:
         assert (["1.0"], 2) == (selection.end(), selection.unordered)
 
     def test_newest_by_push_time(self) -> None:
-        """By the time of the push, the later ones are the newest; of one moment, the greater number is."""
+        """Tags pushed later are newer; of tags pushed at the same time, those with greater numbers are."""
         pushed = {"v1": 30.0, "v2": 10.0, "v3": 20.0, "v4": 20.0}
         times = TagTimes(pushed=pushed.__getitem__)
         selection = TagSelection(TagOptions(newest=2, by="pushed"), times=times)
@@ -133,7 +133,7 @@ class TestNewest:
         assert selection.end() == ["v1", "v4"]
 
     def test_older_pushes_are_left_out(self) -> None:
-        """Tags that were pushed before a date or an age are out, and nothing is given out before the end."""
+        """Tags pushed before a date or an age are left out, and no tag is returned before the end."""
         day = 86_400.0
         pushed = {"old": 9 * day, "edge": 10 * day, "new": 11 * day}
         for since in ("1970-01-11", "90d"):

@@ -259,7 +259,7 @@ def test_unparsable_tag_listing_is_an_error(scripted: Scripted, kind: CatalogueK
 
 
 def test_invalid_time_is_none() -> None:
-    """A time that makes no sense is no time."""
+    """An invalid time is read as None."""
     for text in ("", "0 JAN 0:3000000000 0", "0001-01-01T00:00:00Z", "9999-99-99", "\ud800"):
         assert parse_time(text) == 0.0
     for value in (10**400, -5, 0, "5", None, 1e300):
@@ -269,7 +269,7 @@ def test_invalid_time_is_none() -> None:
 
 
 def test_google_listing_of_10000_tags_is_incomplete(scripted: Scripted) -> None:
-    """From 10,000 tags on, Google's listing is incomplete, and says so."""
+    """Google's listing is incomplete from 10,000 tags on, which is reported."""
     registry = scripted(catalogue="gar")
     registry.add("team/a", image(layer("a")), "v")
     many = {f"sha256:{number:064x}": {"tag": [f"v{number}"]} for number in range(10_000)}

@@ -1,4 +1,4 @@
-"""Rules that select tags by the date of their push, which a registry's listing tells."""
+"""Rules that select tags by the date of their push, which a registry's listing states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def dated(world: World, **options: Any) -> Scheduler:
 
 
 def test_missing_dates_fail_the_rule() -> None:
-    """A rule that needs dates fails where the registry has no listing, or a tag in it has no date."""
+    """A rule that needs dates fails if the registry has no listing, or a tag in it has no date."""
     for kind, words in (("v2", "tells no dates of tags"), ("harbor", "tells no dates of the tag v")):
         world = World()
         world.catalogues = {SOURCE: kind}  # type: ignore[dict-item]
@@ -76,7 +76,7 @@ def test_tag_pushed_during_the_listing() -> None:
 
 @pytest.mark.parametrize("total", [4, 3])
 def test_possibly_short_listing_fails_the_rule(total: int) -> None:
-    """A listing that may be short fails a rule that needs it, and nothing is copied."""
+    """A possibly incomplete listing fails a rule that needs it, and nothing is copied."""
     world = World()
     world.catalogues = {SOURCE: "harbor"}
     world.push(f"{SOURCE}/a", image("a"), "v1", "v2", "v3")

@@ -1,4 +1,4 @@
-"""Digests that listings tell: what they save, and what they are no evidence of."""
+"""Digests in listings: which requests they save, and what they do not prove."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def unchanged(scheduler: Scheduler) -> tuple[int, int]:
 
 
 def test_first_run_reads_no_listing() -> None:
-    """Without records a listing is no evidence, so nobody asks for it."""
+    """Without records a listing proves nothing, so none is requested."""
     world = World()
     world.catalogues = {SOURCE: "harbor", MIRROR: "harbor"}
     world.push(f"{SOURCE}/a", image("a"), "v1", "v2", "v3")
@@ -76,7 +76,7 @@ def test_unchanged_images_cost_only_listings() -> None:
 
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_side_without_digests_is_asked_by_head(side: str) -> None:
-    """Where only one registry lists digests, the other one is asked by HEAD."""
+    """If only one registry lists digests, tags of the other are looked up by HEAD."""
     world = mirrored(mirror="v2") if side == "source" else mirrored(source="v2")
 
     scheduler = world.run([RULE], "again")
@@ -133,7 +133,7 @@ def test_equal_digests_without_records_are_looked_up() -> None:
     [RuleOptions(force=True), RuleOptions(referrers=Referrers(when="always")), RuleOptions(keep=("x*",))],
 )
 def test_rules_that_use_no_listing(options: RuleOptions) -> None:
-    """Rules that look at each image anyway, or read a list of tags instead, ask for no listing."""
+    """Rules that look up each image anyway, or read a list of tags instead, request no listing."""
     world = mirrored(tags=3)
 
     world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=options)], "again")
@@ -142,7 +142,7 @@ def test_rules_that_use_no_listing(options: RuleOptions) -> None:
 
 
 def test_verification_uses_no_listing() -> None:
-    """A verification proves each image, so it believes no listing."""
+    """A verification checks each image and does not rely on listings."""
     world = mirrored(tags=3)
     world.settings = type(world.settings)(aim="verify")
 
@@ -152,7 +152,7 @@ def test_verification_uses_no_listing() -> None:
 
 
 def test_named_tags_use_listings_if_cheaper() -> None:
-    """Tags that a rule names are compared by listings if these cost less; a single one is asked for."""
+    """Tags that a rule names are compared by listings if these cost less; a single one is looked up."""
     world = mirrored()
 
     three = world.run([rule(f"{SOURCE}/a:v1,v2,v3", f"{MIRROR}/a")], "three")
@@ -164,7 +164,7 @@ def test_named_tags_use_listings_if_cheaper() -> None:
 
 
 def test_large_listing_is_left_after_its_first_page() -> None:
-    """A listing of more pages than it would save requests is left after its first page, by its total."""
+    """A listing whose total means more pages than saved requests is abandoned after its first page."""
     world = mirrored(tags=40, page=10)
 
     few = world.run([rule(f"{SOURCE}/a:v0,v1,v39", f"{MIRROR}/a")], "few")
@@ -174,7 +174,7 @@ def test_large_listing_is_left_after_its_first_page() -> None:
 
 
 def test_pages_are_read_while_they_save_requests() -> None:
-    """A listing without a total is read on as long as its pages have told more than they cost."""
+    """A listing without a total is read for as long as its pages save more requests than they cost."""
     world = mirrored(tags=40, page=10, source="quay", mirror="quay")
 
     scheduler = world.run([RULE], "again")
@@ -185,7 +185,7 @@ def test_pages_are_read_while_they_save_requests() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_refused_listing_is_replaced_by_heads(status: int) -> None:
-    """A listing that cannot be read costs HEADs and is no failure; the log tells of it once."""
+    """A listing that cannot be read is replaced by HEADs, which is logged once and is not a failure."""
     world = mirrored()
     world.push(f"{SOURCE}/b", image("b"), "v1", "v2")
     rules = [RULE, rule(f"{SOURCE}/b", f"{MIRROR}/b", number=1)]
@@ -204,7 +204,7 @@ def test_refused_listing_is_replaced_by_heads(status: int) -> None:
 
 @pytest.mark.parametrize("status", [None, 500, 429])
 def test_failing_listings_pause_no_registry(status: int | None) -> None:
-    """Listings that time out, break or are rate-limited pause no registry, and soon are not asked for."""
+    """Listings that time out, break or are rate-limited pause no registry, and are soon not requested."""
     world = World(limits=None)
     world.catalogues = {SOURCE: "harbor", MIRROR: "harbor"}
     rules = [rule(f"{SOURCE}/a{number}", f"{MIRROR}/a{number}", number=number) for number in range(40)]
@@ -231,7 +231,7 @@ def test_failing_listings_pause_no_registry(status: int | None) -> None:
 
 
 def test_unknown_kind_is_tried_for_many_requests() -> None:
-    """A registry of an unknown kind is tried only where many requests may be saved."""
+    """A registry of an unknown kind is probed only if many requests may be saved."""
     world = mirrored(tags=60)
     world.push(f"{SOURCE}/few", image("few"), "v1", "v2", "v3")
     few = rule(f"{SOURCE}/few", f"{MIRROR}/few", number=1)

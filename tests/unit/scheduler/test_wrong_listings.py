@@ -1,4 +1,4 @@
-"""Listings of digests that are wrong, short, endless, contradictory or late: nothing is missed."""
+"""Listings of digests that are wrong, short, endless, contradictory or late: no tag is missed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_unlisted_tag_is_looked_up() -> None:
-    """What a listing leaves out is asked for: it is never taken for missing."""
+    """A tag that a listing leaves out is looked up, and is never taken for missing."""
     world = mirrored()
     whole = dict(world.store(f"{MIRROR}/a").tags)
 
@@ -41,7 +41,7 @@ def test_unlisted_tag_is_looked_up() -> None:
 
 @pytest.mark.parametrize("how", ["new first", "old first", "two pages"])
 def test_tag_with_two_digests_is_looked_up(how: str) -> None:
-    """A tag that a listing names twice, with two digests, is looked up: nobody knows which one is older."""
+    """A tag that a listing names twice, with two digests, is looked up, since either may be older."""
     world = mirrored(mirror="v2", source="quay")
     tags = [ListedTag(*each) for each in world.store(f"{SOURCE}/a").tags.items()]
     new = ListedTag("v3", world.push(f"{SOURCE}/a", image("new"), "v3"))
@@ -61,7 +61,7 @@ def test_tag_with_two_digests_is_looked_up(how: str) -> None:
 
 @pytest.mark.parametrize("total", [-1, 0, 5, 200, 10**9])
 def test_endless_listing_costs_less_than_it_saves(total: int) -> None:
-    """However many pages a listing has, and whatever it counts, it costs fewer requests than it may save."""
+    """However many pages a listing has, and whatever its total, it costs fewer requests than it may save."""
     world = mirrored(mirror="v2")
     taken = 0
 
@@ -83,7 +83,7 @@ def test_endless_listing_costs_less_than_it_saves(total: int) -> None:
 
 
 def test_wrong_total_leads_to_no_further_page() -> None:
-    """When the first page has told all that a rule needs, a wrong total leads to no other page."""
+    """If the first page has all tags that a rule needs, a wrong total leads to no other request."""
     world = mirrored(mirror="v2")
     tags = tuple(ListedTag(*each) for each in world.store(f"{SOURCE}/a").tags.items())
     page = ListedTagPage(tags=tags, entries=len(tags), next="2", total=3)
@@ -97,7 +97,7 @@ def test_wrong_total_leads_to_no_further_page() -> None:
 
 @pytest.mark.parametrize("asked_before", [True, False])
 def test_paused_destination_is_not_listed(monkeypatch: pytest.MonkeyPatch, *, asked_before: bool) -> None:
-    """Rules whose destination pauses for long wait for no listing of it, so that other rules begin."""
+    """Rules do not wait for the listing of a destination with a long pause, so that other rules begin."""
     world = World(limits=None)
     world.catalogues = {SOURCE: "v2", MIRROR: "harbor"}
     alone = {at: replace(world._settings_of(at), requests=1) for at in (SOURCE, MIRROR)}
@@ -126,7 +126,7 @@ def test_paused_destination_is_not_listed(monkeypatch: pytest.MonkeyPatch, *, as
 
 
 def test_own_write_is_looked_up() -> None:
-    """What this run has written is looked up where another rule reads it: the listing may not show it yet."""
+    """A tag that this run has written is looked up when another rule reads it: a listing may lag behind."""
     world = mirrored(tags=3)
     third = "third.example.net"
     rules = [RULE, rule(f"{MIRROR}/a", f"{third}/a", number=1)]
@@ -148,7 +148,7 @@ def test_own_write_is_looked_up() -> None:
 
 
 def test_circular_listing_is_abandoned() -> None:
-    """A listing whose pages lead back to an earlier one is left."""
+    """A listing whose pages lead back to an earlier one is abandoned."""
     world = mirrored(tags=20, source="quay", mirror="v2")
     page = ListedTagPage(tags=(ListedTag("v0", ""),), entries=1, next="again")
     world.script[f"digests {SOURCE}"] += [lambda task: DigestsListed(key=task.key, page=page)] * 9
@@ -160,7 +160,7 @@ def test_circular_listing_is_abandoned() -> None:
 
 
 def test_wrong_count_leads_to_the_tag_list() -> None:
-    """Where the count does not fit, the list of tags is read, and nothing is missed."""
+    """If the total does not match, the list of tags is read, and nothing is missed."""
     world = mirrored(source="gitlab", mirror="v2")
     tags = tuple(ListedTag(f"v{number}", "") for number in range(5))
     page = ListedTagPage(tags=tags, entries=5, total=20)
