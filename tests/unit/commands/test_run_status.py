@@ -34,7 +34,7 @@ RUN_STATE = RunState(
 )
 
 
-def told(path: Path, run_state: RunState) -> tuple[Status, list[str]]:
+def status_and_lines(path: Path, run_state: RunState) -> tuple[Status, list[str]]:
     """The status of records with one copied and one failed image."""
     with opened(path) as store:
         for row in (image(), failed("quay.io/team/app:v2")):
@@ -51,7 +51,7 @@ def test_running_run_has_limits_and_no_command(tmp_path: Path) -> None:
         Wait(registry="gone.io", until=0.0, why="no request accepted for 3600s"),
         Wait(registry="over.io", until=NOW - 1.0, tasks=3),
     )
-    found, said = told(
+    found, said = status_and_lines(
         tmp_path, replace(RUN_STATE, waits=waits, figures=Figures(known=10, to_retry=1), left=61.0, planned=4)
     )
 
@@ -69,7 +69,7 @@ def test_running_run_has_limits_and_no_command(tmp_path: Path) -> None:
 
 def test_run_without_updates_is_suspended(tmp_path: Path) -> None:
     """A run whose process exists but that stores no updates counts as suspended, not as lost."""
-    found, said = told(tmp_path, replace(RUN_STATE, seen=NOW - 90.0))
+    found, said = status_and_lines(tmp_path, replace(RUN_STATE, seen=NOW - 90.0))
 
     assert found.state == "running"
     assert "  no update for 1m30s: the run is suspended, or its disk hangs" in said
@@ -77,7 +77,7 @@ def test_run_without_updates_is_suspended(tmp_path: Path) -> None:
 
 def test_stopping_run_is_running(tmp_path: Path) -> None:
     """A run that is stopping still counts as running."""
-    found, said = told(tmp_path, replace(RUN_STATE, stopping=True))
+    found, said = status_and_lines(tmp_path, replace(RUN_STATE, stopping=True))
 
     assert (found.state, found.exit_code) == ("stopping", 0)
     assert "is stopping, current transfers are finishing" in said[0]
@@ -86,7 +86,7 @@ def test_stopping_run_is_running(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("silence", "state"), [(29.0, "running"), (31.0, "lost")])
 def test_last_update_decides_for_another_machine(tmp_path: Path, silence: float, state: str) -> None:
     """For a run on another machine or in another container, the time of its last update decides."""
-    found, said = told(tmp_path, replace(RUN_STATE, process=ELSEWHERE, seen=NOW - silence))
+    found, said = status_and_lines(tmp_path, replace(RUN_STATE, process=ELSEWHERE, seen=NOW - silence))
 
     assert (found.state, found.exit_code) == (state, int(state == "lost"))
     assert "process 7 on pod-1" in said[0]
@@ -107,7 +107,7 @@ def test_ended_run_has_result_and_resume_command(
     """The status of an ended run states the result, the command that resumes, and its folder."""
     again = ("image-syncer", "--again") if code == 1 else ()
     trouble = "no space left" if code == 3 else ""
-    found, said = told(tmp_path, replace(RUN_STATE, exit_code=code, again=again, trouble=trouble))
+    found, said = status_and_lines(tmp_path, replace(RUN_STATE, exit_code=code, again=again, trouble=trouble))
 
     assert (found.state, found.exit_code) == (state, int(code > 0))
     assert words in said[0]
@@ -118,7 +118,7 @@ def test_ended_run_has_result_and_resume_command(
 
 def test_terminal_controls_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Terminal controls in the run state are printed escaped."""
-    told(tmp_path, replace(RUN_STATE, exit_code=3, trouble="\x1b[2J"))
+    status_and_lines(tmp_path, replace(RUN_STATE, exit_code=3, trouble="\x1b[2J"))
     code = main(["status", "--records", str(tmp_path)], {})
     output = capsys.readouterr().out
 

@@ -34,7 +34,7 @@ ENDED = RunState(
 RUNNING = replace(ENDED, exit_code=-1, left=30.0, rate=5.0)
 
 
-def ran(path: Path, name: str, run_state: RunState = ENDED, *, fails: bool = False) -> None:
+def shard_records(path: Path, name: str, run_state: RunState = ENDED, *, fails: bool = False) -> None:
     """Records of a shard with two copied images, one of them failed if asked."""
     second = failed("quay.io/team/app:v2") if fails else image("quay.io/team/app:v2")
     with opened(path / name) as store:
@@ -43,7 +43,7 @@ def ran(path: Path, name: str, run_state: RunState = ENDED, *, fails: bool = Fal
         store.write(RunRow(text=text_of(run_state)))
 
 
-def found(path: Path) -> ShardsStatus:
+def folder_status(path: Path) -> ShardsStatus:
     """The status of a folder with shards."""
     status = read_shards(path, now=NOW)
     assert status is not None
@@ -53,10 +53,12 @@ def found(path: Path) -> ShardsStatus:
 def test_figures_of_shards_are_added(tmp_path: Path) -> None:
     """Images, requests, rates and causes of all shards are added, and the worst one is named."""
     for index in (0, 1):
-        ran(tmp_path, f"{index}-of-4")
-    ran(tmp_path, "2-of-4", replace(ENDED, exit_code=1, again=("image-syncer", "--again")), fails=True)
-    ran(tmp_path, "3-of-4", replace(ENDED, exit_code=1, seen=NOW - 50.0), fails=True)
-    status = found(tmp_path)
+        shard_records(tmp_path, f"{index}-of-4")
+    shard_records(
+        tmp_path, "2-of-4", replace(ENDED, exit_code=1, again=("image-syncer", "--again")), fails=True
+    )
+    shard_records(tmp_path, "3-of-4", replace(ENDED, exit_code=1, seen=NOW - 50.0), fails=True)
+    status = folder_status(tmp_path)
     told, printed = shards_object(status), list(shard_lines(status))
 
     assert (status.total.state, status.total.exit_code) == ("failed", 1)
@@ -73,11 +75,13 @@ def test_figures_of_shards_are_added(tmp_path: Path) -> None:
 def test_folder_is_running_while_a_shard_runs(tmp_path: Path) -> None:
     """While a shard runs, the folder counts as running; the time left is unknown until all have begun."""
     waits = (Wait(registry="quay.io", until=NOW + 9.0), Wait(registry="r.io", until=NOW + 5.0))
-    ran(tmp_path, "0-of-3", replace(RUNNING, waits=waits))
-    ran(tmp_path, "1-of-3", replace(RUNNING, left=90.0, waits=(Wait(registry="quay.io", until=NOW + 39.0),)))
-    early = found(tmp_path)
-    ran(tmp_path, "2-of-3")
-    late = found(tmp_path)
+    shard_records(tmp_path, "0-of-3", replace(RUNNING, waits=waits))
+    shard_records(
+        tmp_path, "1-of-3", replace(RUNNING, left=90.0, waits=(Wait(registry="quay.io", until=NOW + 39.0),))
+    )
+    early = folder_status(tmp_path)
+    shard_records(tmp_path, "2-of-3")
+    late = folder_status(tmp_path)
 
     assert (early.total.state, early.total.exit_code, early.total.is_final) == ("running", 0, False)
     assert early.states == {"running": 2, "not_started": 1}
@@ -100,18 +104,18 @@ def test_folder_is_running_while_a_shard_runs(tmp_path: Path) -> None:
 )
 def test_killed_or_stopped_shard_decides_the_state(tmp_path: Path, last: RunState, state: str) -> None:
     """A shard that was killed or stopped decides the state of the folder."""
-    ran(tmp_path, "0-of-2")
-    ran(tmp_path, "1-of-2", last)
+    shard_records(tmp_path, "0-of-2")
+    shard_records(tmp_path, "1-of-2", last)
 
-    assert found(tmp_path).total.state == state
+    assert folder_status(tmp_path).total.state == state
 
 
 def test_unreadable_shard_is_named(tmp_path: Path) -> None:
     """A shard whose records cannot be read is named, and the others are shown."""
-    ran(tmp_path, "0-of-2")
-    ran(tmp_path, "1-of-2")
+    shard_records(tmp_path, "0-of-2")
+    shard_records(tmp_path, "1-of-2")
     alter(tmp_path / "1-of-2", "DELETE FROM Cache WHERE key = 'run'")
-    status = found(tmp_path)
+    status = folder_status(tmp_path)
 
     assert (status.total.state, status.states["unreadable"]) == ("stopped", 1)
     assert f"shard 1/2: records in {tmp_path}/1-of-2 have no run state" in "\n".join(shard_lines(status))
@@ -119,20 +123,23 @@ def test_unreadable_shard_is_named(tmp_path: Path) -> None:
 
 def test_shards_of_another_split_count_only_if_last(tmp_path: Path) -> None:
     """Shards of another N count only if they ran last; the same is true for a run without shards."""
-    ran(tmp_path, "0-of-3", replace(ENDED, seen=NOW - 60.0))
-    ran(tmp_path, "0-of-2")
-    assert (found(tmp_path).count, found(tmp_path).states) == (2, {"done": 1, "not_started": 1})
+    shard_records(tmp_path, "0-of-3", replace(ENDED, seen=NOW - 60.0))
+    shard_records(tmp_path, "0-of-2")
+    assert (folder_status(tmp_path).count, folder_status(tmp_path).states) == (
+        2,
+        {"done": 1, "not_started": 1},
+    )
 
-    ran(tmp_path, ".", replace(ENDED, seen=NOW - 30.0))
-    assert found(tmp_path).count == 2
-    ran(tmp_path, ".", replace(ENDED, seen=NOW))
+    shard_records(tmp_path, ".", replace(ENDED, seen=NOW - 30.0))
+    assert folder_status(tmp_path).count == 2
+    shard_records(tmp_path, ".", replace(ENDED, seen=NOW))
     assert read_shards(tmp_path, now=NOW) is None
 
 
 def test_other_folders_are_not_shards(tmp_path: Path) -> None:
     """Only names that --shard makes are shards."""
     for name in ("0-of-03", "00-of-2", "2-of-2", "0-of-2.aside-1", "one-of-2"):
-        ran(tmp_path, name)
+        shard_records(tmp_path, name)
 
     assert read_shards(tmp_path, now=NOW) is None
     assert read_shards(tmp_path / "none", now=NOW) is None

@@ -28,7 +28,7 @@ def read(folder: Path, content: object, **environ: str) -> tuple[Keyring, tuple[
     return read_credentials((write(folder, "auth.json", text),), environ={"HOME": str(folder), **environ})
 
 
-def found(folder: Path, content: object, repository: str, **environ: str) -> Credential:
+def credential_for(folder: Path, content: object, repository: str, **environ: str) -> Credential:
     """The credential for a repository, with its origin shortened to the key."""
     keyring, _ = read(folder, content, **environ)
     return keyring.find(parse_repository(repository))
@@ -86,7 +86,7 @@ KEYS = {
 )
 def test_longest_key_wins(tmp_path: Path, repository: str, key: str) -> None:
     """The longest key that is a prefix of the normalised repository in whole segments is used."""
-    credential = found(tmp_path, KEYS, repository)
+    credential = credential_for(tmp_path, KEYS, repository)
 
     expected = ("none", "", "") if key == "none" else (f"{tmp_path}/auth.json key {key}", *user(key).values())
     assert expected == (credential.origin, credential.username, credential.password)
@@ -117,7 +117,7 @@ def test_trailing_slash_of_a_key_is_ignored(path: str, tail: str) -> None:
 @pytest.mark.parametrize("content", [[user("a")], user("a")])
 def test_one_element_list_is_read_as_a_map(tmp_path: Path, content: object) -> None:
     """A one-element list, as in older documentation, is read like a plain map."""
-    assert "a" == found(tmp_path, {"quay.io": content}, "quay.io/x").username
+    assert "a" == credential_for(tmp_path, {"quay.io": content}, "quay.io/x").username
 
 
 def test_optional_fields(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_set_variables_are_replaced(tmp_path: Path, written: str, expected: str)
     """A variable that is set is replaced; text with an unset variable is kept, including its dollars."""
     content = {"quay.io": {"username": written, "password": written}}
 
-    credential = found(tmp_path, content, "quay.io/x", PASS="s3cret", EMPTY="")
+    credential = credential_for(tmp_path, content, "quay.io/x", PASS="s3cret", EMPTY="")
 
     assert (expected, expected) == (credential.username, credential.password)
 
@@ -213,7 +213,7 @@ def test_incomplete_login_fails_where_it_is_used(tmp_path: Path, field: str, lac
 @pytest.mark.parametrize("registry", ["gcr.io", "eu.gcr.io", "europe-docker.pkg.dev"])
 def test_google_oauth2_user_is_a_key_file(tmp_path: Path, registry: str) -> None:
     """On Google's registries the user `_oauth2_` is sent as the name for a base64 key file."""
-    credential = found(tmp_path, {f"{registry}/p": user("_oauth2_")}, f"{registry}/p/x")
+    credential = credential_for(tmp_path, {f"{registry}/p": user("_oauth2_")}, f"{registry}/p/x")
 
     assert ("_json_key_base64", "secret of _oauth2_") == (credential.username, credential.password)
 
@@ -221,7 +221,7 @@ def test_google_oauth2_user_is_a_key_file(tmp_path: Path, registry: str) -> None
 @pytest.mark.parametrize("registry", ["quay.io", "notgcr.io", "gcr.io.evil.example"])
 def test_oauth2_user_is_ordinary_elsewhere(tmp_path: Path, registry: str) -> None:
     """Other registries get the user as written."""
-    assert "_oauth2_" == found(tmp_path, {registry: user("_oauth2_")}, f"{registry}/x").username
+    assert "_oauth2_" == credential_for(tmp_path, {registry: user("_oauth2_")}, f"{registry}/x").username
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_realms_are_hosts_with_or_without_port(
     tmp_path: Path, written: object, realms: tuple[str, ...]
 ) -> None:
     """Allowed token servers are one host or a list, each with a port or for all ports."""
-    assert realms == found(tmp_path, {"quay.io": {"realm": written}}, "quay.io/x").realms
+    assert realms == credential_for(tmp_path, {"quay.io": {"realm": written}}, "quay.io/x").realms
 
 
 @pytest.mark.parametrize(

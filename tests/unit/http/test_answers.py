@@ -46,7 +46,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Told]:
+def shared_peer() -> Iterator[Told]:
     """One peer for all: properties use it thousands of times."""
     teller = Teller()
     with peer(teller) as address, sending() as sender:
@@ -109,7 +109,7 @@ def joined(fields: list[tuple[str, str]]) -> dict[str, str]:
     ),
 )
 def test_any_valid_answer_is_read(
-    told: Told,
+    shared_peer: Told,
     fields: tuple[list[tuple[str, str]], list[str]],
     framing: str,
     parts: list[bytes],
@@ -129,7 +129,7 @@ def test_any_valid_answer_is_read(
     none = method == "HEAD" or status in {204, 304}
     body = b"" if none else chunked(parts) if framing == "chunks" else content
 
-    answer = told.ask(head + body, method=method, ends=framing in {"end", "odd length"})
+    answer = shared_peer.ask(head + body, method=method, ends=framing in {"end", "odd length"})
 
     seen = {name: " ".join(value.split()) for name, value in answer.headers.items()}
     framed = [
@@ -146,7 +146,7 @@ def test_any_valid_answer_is_read(
     st.lists(st.integers(1, 40), min_size=1, max_size=5),
 )
 def test_any_split_reads_the_same(
-    told: Told, parts: list[bytes], framing: bytes, how: str, sizes: list[int]
+    shared_peer: Told, parts: list[bytes], framing: bytes, how: str, sizes: list[int]
 ) -> None:
     """However the network splits a response, it is read the same, and the connection is reusable."""
     content = b"".join(parts)
@@ -154,45 +154,45 @@ def test_any_split_reads_the_same(
         sent = OK + framing % len(content) + b"\r\n\r\n" + content
     else:
         sent = OK + framing + b"\r\n\r\n" + chunked(parts)
-    answer = told.ask(*cut(sent, sizes))
+    answer = shared_peer.ask(*cut(sent, sizes))
 
     if how == "read":
         assert content == b"".join(iter(lambda: answer.read(7), b""))
     else:
         assert content == body_of(answer, whole=how == "readinto whole")
     answer.close()
-    assert told.is_kept(answer)
+    assert shared_peer.is_kept(answer)
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", OK, OK + b"\r\n", CHUNKED]))
-def test_any_bytes_are_a_response_or_a_known_error(told: Told, sent: bytes, begin: bytes) -> None:
+def test_any_bytes_are_a_response_or_a_known_error(shared_peer: Told, sent: bytes, begin: bytes) -> None:
     """Whatever a peer sends is a response or a known error, and never part of the next response."""
     with suppress(*STACK_ERRORS):
-        answer = told.ask(begin + sent, ends=True)
+        answer = shared_peer.ask(begin + sent, ends=True)
         body_of(answer)
         answer.close()
 
-    following = told.ask(OK + b"Content-Length: 4\r\n\r\nnext")
+    following = shared_peer.ask(OK + b"Content-Length: 4\r\n\r\nnext")
     assert (following.status_code, finish(following)) == (200, b"next")
 
 
 @pytest.mark.parametrize("statuses", [(100,), (102,), (103, 103), (199, 100, 103)])
-def test_interim_answers_are_skipped(told: Told, statuses: tuple[int, ...]) -> None:
+def test_interim_answers_are_skipped(shared_peer: Told, statuses: tuple[int, ...]) -> None:
     """Interim answers are skipped, however many and whatever their status."""
     interim = b"".join(b"HTTP/1.1 %d Wait\r\nA: b\r\n\r\n" % status for status in statuses)
-    answer = told.ask(interim + b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", method="PUT")
+    answer = shared_peer.ask(interim + b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", method="PUT")
 
     assert (201, b"", {"content-length": "0"}) == (answer.status_code, finish(answer), dict(answer.headers))
-    assert told.is_kept(answer)
+    assert shared_peer.is_kept(answer)
 
 
-def test_endless_interim_answers_are_an_error(told: Told) -> None:
+def test_endless_interim_answers_are_an_error(shared_peer: Told) -> None:
     """A thousand interim answers are skipped, but an endless flood of them is an error."""
     interim, final = b"HTTP/1.1 103 Early Hints\r\n\r\n", OK + b"Content-Length: 5\r\n\r\nabcde"
 
-    assert finish(told.ask(interim * 1000 + final)) == b"abcde"
+    assert finish(shared_peer.ask(interim * 1000 + final)) == b"abcde"
     with pytest.raises(STACK_ERRORS):
-        told.ask(interim * 100_000)
+        shared_peer.ask(interim * 100_000)
 
 
 LOST = ConnectionResetError
@@ -218,41 +218,41 @@ LOST = ConnectionResetError
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", STACK_ERRORS),
     ],
 )
-def test_invalid_head_is_an_error(told: Told, sent: bytes, error: type[Exception]) -> None:
+def test_invalid_head_is_an_error(shared_peer: Told, sent: bytes, error: type[Exception]) -> None:
     """A head that is incomplete, contradicts itself, or is too large is an error."""
     with pytest.raises(error):
-        told.ask(sent, ends=True)
+        shared_peer.ask(sent, ends=True)
 
 
 @pytest.mark.parametrize("sent", [b"220 mail.example ESMTP\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x01"])
-def test_other_protocol_is_detected(told: Told, sent: bytes) -> None:
+def test_other_protocol_is_detected(shared_peer: Told, sent: bytes) -> None:
     """Another protocol is detected by the first bytes, since there may be no others."""
     with pytest.raises(STACK_ERRORS) as caught:
-        told.ask(sent)
+        shared_peer.ask(sent)
 
     assert not isinstance(caught.value, TimeoutError)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("blank", [b"\n", b"\r\n"])
-def test_mixed_line_endings_are_read(told: Told, end: bytes, blank: bytes) -> None:
+def test_mixed_line_endings_are_read(shared_peer: Told, end: bytes, blank: bytes) -> None:
     """The lines of a head may have different endings, as if a script wrote some of them."""
-    answer = told.ask(
+    answer = shared_peer.ask(
         b"HTTP/1.1 200 OK" + end + b"ETag: a\nContent-Length: 5\r\nX: y" + end + blank + b"abcde"
     )
 
     assert {"etag": "a", "content-length": "5", "x": "y"} == dict(answer.headers)
     assert finish(answer) == b"abcde"
-    assert told.is_kept(answer)
+    assert shared_peer.is_kept(answer)
 
 
 @pytest.mark.parametrize("said", [b"5\r\nContent-Length: 5", b"5, 5"])
-def test_repeated_equal_length_is_accepted(told: Told, said: bytes) -> None:
+def test_repeated_equal_length_is_accepted(shared_peer: Told, said: bytes) -> None:
     """A repeated equal length is accepted."""
-    answer = told.ask(OK + b"Content-Length: " + said + b"\r\n\r\nabcde")
+    answer = shared_peer.ask(OK + b"Content-Length: " + said + b"\r\n\r\nabcde")
 
     assert finish(answer) == b"abcde"
-    assert told.is_kept(answer)
+    assert shared_peer.is_kept(answer)
 
 
 @pytest.mark.parametrize("into", [True, False])
@@ -270,19 +270,19 @@ def test_repeated_equal_length_is_accepted(told: Told, said: bytes) -> None:
         b"1;" + b"x" * (1 << 18),
     ],
 )
-def test_broken_chunks_are_an_error(told: Told, body: bytes, into: bool) -> None:  # noqa: FBT001 - a column
+def test_broken_chunks_are_an_error(shared_peer: Told, body: bytes, into: bool) -> None:  # noqa: FBT001 - a column
     """Incomplete or invalid chunks are an error at every read, not the end of the body."""
-    answer = told.ask(CHUNKED + body, ends=True)
+    answer = shared_peer.ask(CHUNKED + body, ends=True)
     for _ in range(2):
         with pytest.raises(STACK_ERRORS):
             body_of(answer) if into else answer.read(1 << 20)
     answer.close()
-    assert not told.is_kept(answer)
+    assert not shared_peer.is_kept(answer)
 
 
-def test_truncated_body_is_an_error(told: Told) -> None:
+def test_truncated_body_is_an_error(shared_peer: Told) -> None:
     """A body that is shorter than its length is an error, raised after all received bytes."""
-    answer = told.ask(OK + b"Content-Length: 5\r\n\r\n", b"ab", b"c", ends=True)
+    answer = shared_peer.ask(OK + b"Content-Length: 5\r\n\r\n", b"ab", b"c", ends=True)
     buffer = bytearray(5)
     count = answer.readinto(memoryview(buffer), whole=True, seconds=5.0)
     for _ in range(2):
@@ -291,7 +291,7 @@ def test_truncated_body_is_an_error(told: Told) -> None:
     answer.close()
 
     assert buffer[:count] == b"abc"
-    assert not told.is_kept(answer)
+    assert not shared_peer.is_kept(answer)
 
 
 @pytest.mark.parametrize(
@@ -305,12 +305,12 @@ def test_truncated_body_is_an_error(told: Told) -> None:
         b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     ],
 )
-def test_connection_is_not_reused_after_close_or_surplus(told: Told, sent: bytes) -> None:
+def test_connection_is_not_reused_after_close_or_surplus(shared_peer: Told, sent: bytes) -> None:
     """A connection is not reused after `close`, or with bytes after the answer."""
-    answer = told.ask(sent)
+    answer = shared_peer.ask(sent)
     finish(answer)
 
-    assert not told.is_kept(answer)
+    assert not shared_peer.is_kept(answer)
 
 
 @pytest.mark.parametrize(
@@ -322,12 +322,12 @@ def test_connection_is_not_reused_after_close_or_surplus(told: Told, sent: bytes
         b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
     ],
 )
-def test_body_without_framing_ends_with_the_connection(told: Told, framing: bytes) -> None:
+def test_body_without_framing_ends_with_the_connection(shared_peer: Told, framing: bytes) -> None:
     """A body with unknown framing ends with its connection."""
-    answer = told.ask(OK + framing + b"\r\nabc", ends=True)
+    answer = shared_peer.ask(OK + framing + b"\r\nabc", ends=True)
 
     assert finish(answer) == b"abc"
-    assert not told.is_kept(answer)
+    assert not shared_peer.is_kept(answer)
 
 
 class TestRequests:

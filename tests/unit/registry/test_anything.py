@@ -108,7 +108,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Told]:
+def shared_peer() -> Iterator[Told]:
     """One peer for all examples."""
     teller = Teller()
     with peer(teller) as address, sending() as sender:
@@ -123,13 +123,13 @@ LINE = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_
     LINE | st.tuples(DIGITS, DIGITS, DIGITS | st.just("*")).map("bytes {0[0]}-{0[1]}/{0[2]}".format),
     LINE | DIGITS,
 )
-def test_any_content_range(told: Told, status: int, content_range: str, length: str) -> None:
+def test_any_content_range(shared_peer: Told, status: int, content_range: str, length: str) -> None:
     """A body starts at or after 0, and its total size is known or not, whatever range and length say."""
     fields = {"Content-Range": content_range, "Content-Length": length}
     lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    told.teller.say("\r\n".join(lines).encode("latin-1"), ends=True)
+    shared_peer.teller.say("\r\n".join(lines).encode("latin-1"), ends=True)
     with suppress(*STACK_ERRORS):
-        answer = told.sender.ask(f"http://{told.address}/v2/")
+        answer = shared_peer.sender.ask(f"http://{shared_peer.address}/v2/")
         with BlobBody(PURPOSE, answer, stall=1.0, host="") as body:
             assert body.offset >= 0
             assert body.total >= -1
@@ -183,15 +183,15 @@ def claims(value: Any) -> str:
         },
     )
 )
-def test_any_token_answer(told: Told, answer: dict[str, Any]) -> None:
+def test_any_token_answer(shared_peer: Told, answer: dict[str, Any]) -> None:
     """A token lives for a minute to a day, whatever its server states; an answer without one is an error."""
     value = answer["token"] or answer.get("access_token")
     if not value or not isinstance(value, str):
         return
     body = json.dumps(answer).encode()
-    told.teller.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), ends=False)
-    realm = f"http://{told.address}/token"
-    server = TokenServer(told.session, PURPOSE, Credential(origin="o"), realm=realm, service="s")
+    shared_peer.teller.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), ends=False)
+    realm = f"http://{shared_peer.address}/token"
+    server = TokenServer(shared_peer.session, PURPOSE, Credential(origin="o"), realm=realm, service="s")
 
     token = server.fetch(())
 

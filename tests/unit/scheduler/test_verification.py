@@ -107,7 +107,7 @@ def _rule(words: str, number: int) -> Rule:
     return rule(source, destination, number=number)
 
 
-def made(*, deep: bool = False, platforms: Sequence[str] = ()) -> Proving:
+def copied_index(*, deep: bool = False, platforms: Sequence[str] = ()) -> Proving:
     """An index of two images, copied."""
     world = Proving(deep=deep)
     world.filter = parse_filter((), tuple(platforms))
@@ -119,7 +119,7 @@ def made(*, deep: bool = False, platforms: Sequence[str] = ()) -> Proving:
 @pytest.mark.parametrize("deep", [False, True])
 def test_cost_of_a_complete_index(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A complete index costs a lookup, a read of each manifest at the destination, and a HEAD per blob."""
-    world = made(deep=deep)
+    world = copied_index(deep=deep)
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
 
@@ -129,7 +129,7 @@ def test_cost_of_a_complete_index(deep: bool) -> None:  # noqa: FBT001 - pytest 
 
 def test_filter_reads_the_source() -> None:
     """With a filter the source is read, and each manifest and blob is checked at the destination."""
-    world = made(platforms=["arm64"])
+    world = copied_index(platforms=["arm64"])
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
 
@@ -139,7 +139,7 @@ def test_filter_reads_the_source() -> None:
 
 def test_deep_filter_reads_the_pruned_index() -> None:
     """With a filter and --deep the pruned index is read as well, not only its digest."""
-    world = made(deep=True, platforms=["arm64"])
+    world = copied_index(deep=True, platforms=["arm64"])
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
 
@@ -149,7 +149,7 @@ def test_deep_filter_reads_the_pruned_index() -> None:
 
 def test_second_tag_costs_two_heads() -> None:
     """A tag whose manifest was already found complete in its repository costs two HEADs."""
-    world = made()
+    world = copied_index()
     world.store(f"{SOURCE}/a").tags["v2"] = digest(MULTI)
     world.store(f"{MIRROR}/x").tags["v2"] = digest(MULTI)
     world.settings = replace(world.settings, limits=replace(world.settings.limits, window_images=1))
@@ -177,7 +177,7 @@ def test_shared_blob_is_checked_once_per_repository() -> None:
 
 def test_recorded_content_is_verified() -> None:
     """Content that an earlier run recorded is verified nevertheless."""
-    world = made()
+    world = copied_index()
     world.facts.rows.clear()
     copying = World()
     copying.stores, copying.facts = world.stores, world.facts
@@ -191,7 +191,7 @@ def test_recorded_content_is_verified() -> None:
 @pytest.mark.parametrize("lost", ["tag", "child", "layer", "config", "moved"])
 def test_losses_and_moved_tags_are_found(lost: str) -> None:
     """A missing tag, child manifest, layer or config, and a moved tag, are found."""
-    world = made()
+    world = copied_index()
     there = world.store(f"{MIRROR}/x")
     match lost:
         case "tag":
@@ -234,7 +234,7 @@ def test_missing_image_costs_two_heads() -> None:
 
 def test_reserialised_index_is_equal() -> None:
     """The same index, serialised by another tool, counts as equal, and its children are asked for."""
-    world = made()
+    world = copied_index()
     there = world.store(f"{MIRROR}/x")
     other = MULTI.replace(b", ", b",\n  ")
     there.manifests[digest(other)] = other

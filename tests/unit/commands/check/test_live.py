@@ -30,7 +30,7 @@ CHECKS = (
 )
 
 
-def drawn(columns: int, *checks: Registry) -> list[str]:
+def view_rows(columns: int, *checks: Registry) -> list[str]:
     """The rows ten seconds after the start, with two failures and a warning."""
     reader, writer = os.pipe()
     now = [0.0]
@@ -49,7 +49,7 @@ def drawn(columns: int, *checks: Registry) -> list[str]:
 
 def test_view_lists_unfinished_registries() -> None:
     """The view has the time left, the rate, what was found, and each registry that is not done."""
-    rows = drawn(100, *CHECKS)
+    rows = view_rows(100, *CHECKS)
 
     assert rows[0].endswith("10s elapsed, about 14s left")
     assert rows[1].endswith("100/244 40 %  10/s  1 warning  2 FAILED")
@@ -63,7 +63,7 @@ def test_view_lists_unfinished_registries() -> None:
 @pytest.mark.parametrize("columns", [30, 40, 60])
 def test_narrow_terminal_drops_whole_parts(columns: int) -> None:
     """What a narrow terminal has no room for is left out whole, failures last."""
-    rows = drawn(columns, *CHECKS)
+    rows = view_rows(columns, *CHECKS)
 
     assert all(len(row) < columns for row in rows)
     assert rows[1].split()[-1] in ("FAILED", "%")
@@ -71,7 +71,7 @@ def test_narrow_terminal_drops_whole_parts(columns: int) -> None:
 
 def test_surplus_registries_are_counted() -> None:
     """Of many registries with work left the first ones are named, and the others counted."""
-    rows = drawn(80, *(Registry(f"r{number}.io", 1, 0, probed=False) for number in range(9)))
+    rows = view_rows(80, *(Registry(f"r{number}.io", 1, 0, probed=False) for number in range(9)))
 
     assert rows[0].endswith("time left unknown")
     assert rows[-2] == "... and 5 more registries"

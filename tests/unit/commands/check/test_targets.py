@@ -9,7 +9,7 @@ from pipeline.model.reference import parse_repository
 DIGEST = f"sha256:{'0' * 64}"
 
 
-def aims(*rules: tuple[str, ...]) -> list[tuple[str, str, str, bool]]:
+def targets_of(*rules: tuple[str, ...]) -> list[tuple[str, str, str, bool]]:
     """Side, repository, name and whether the tag list is needed, in order."""
     defaults = make_defaults("", "")
     naming = (":", "@")
@@ -29,7 +29,7 @@ def aims(*rules: tuple[str, ...]) -> list[tuple[str, str, str, bool]]:
 
 def test_first_name_is_checked_on_both_sides() -> None:
     """The first tag or digest of a rule is checked on both sides, renamed if the rule renames it."""
-    assert aims(
+    assert targets_of(
         ("s.io/a:v1,v2", "d.io/a"), ("s.io/b:v1,v2", "d.io/b:w1,w2"), (f"s.io/c@{DIGEST}", "d.io/c")
     ) == [
         ("source", "s.io/a", "v1", False),
@@ -43,7 +43,7 @@ def test_first_name_is_checked_on_both_sides() -> None:
 
 def test_which_rules_need_the_tag_list() -> None:
     """Rules for all tags or an expression need the tag list at the source, and any tag at the destination."""
-    assert aims(("s.io/a", "d.io/a"), ("s.io/b:/^v/", "d.io/b")) == [
+    assert targets_of(("s.io/a", "d.io/a"), ("s.io/b:/^v/", "d.io/b")) == [
         ("source", "s.io/a", "", True),
         ("source", "s.io/b", "", True),
         ("destination", "d.io/a", "latest", False),
@@ -53,7 +53,7 @@ def test_which_rules_need_the_tag_list() -> None:
 
 def test_one_target_for_each_repository_and_side() -> None:
     """Rules for one repository share one target for each side."""
-    assert aims(
+    assert targets_of(
         ("nginx", "r.io/a"), ("docker.io/library/nginx:v1", "r.io/a", "r.io/b"), ("r.io/a:v2", "r.io/b")
     ) == [
         ("source", "docker.io/library/nginx", "v1", True),

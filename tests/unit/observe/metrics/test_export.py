@@ -22,16 +22,16 @@ ANY_PORT = ("127.0.0.1", 0)
 
 
 @pytest.fixture
-def said() -> list[Event]:
+def exporter_events() -> list[Event]:
     """The exporter's events."""
     return []
 
 
 @pytest.fixture
-def serving(said: list[Event]) -> Iterator[Exporter]:
+def serving(exporter_events: list[Event]) -> Iterator[Exporter]:
     """A running exporter whose run has begun."""
     with closing(Exporter(listen=ANY_PORT, path=None)) as exporter:
-        exporter.begin(said.append)
+        exporter.begin(exporter_events.append)
         yield exporter
 
 
@@ -46,15 +46,15 @@ def ask(exporter: Exporter, path: str, method: str = "GET") -> tuple[int, str]:
 
 
 class TestPage:
-    def test_page_shows_the_last_state(self, serving: Exporter, said: list[Event]) -> None:
+    def test_page_shows_the_last_state(self, serving: Exporter, exporter_events: list[Event]) -> None:
         """The page shows the last state, and the log says where it is."""
         serving.tick(view(registries=(QUAY,)))
         status, body = ask(serving, "/metrics")
 
         assert status == 200
         assert 'imagesyncer_requests_limit{registry="quay.io"} 16.0' in body.splitlines()
-        assert [(event.name, event.message.split("/")[2]) for event in said] == [
-            ("metrics.listening", said[0].fields["address"])
+        assert [(event.name, event.message.split("/")[2]) for event in exporter_events] == [
+            ("metrics.listening", exporter_events[0].fields["address"])
         ]
 
     @pytest.mark.parametrize("path", ["/", "/metrics/x", "/health", "/%2e%2e/etc/passwd"])
@@ -70,11 +70,11 @@ class TestPage:
         """POST is refused."""
         assert ask(serving, "/metrics", "POST")[0] == 501
 
-    def test_ready_when_all_files_are_read(self, said: list[Event]) -> None:
+    def test_ready_when_all_files_are_read(self, exporter_events: list[Event]) -> None:
         """Readiness begins when all files have been read."""
         with closing(Exporter(listen=ANY_PORT, path=None)) as exporter:
             before = ask(exporter, "/readyz")[0]
-            exporter.begin(said.append)
+            exporter.begin(exporter_events.append)
 
             assert (before, ask(exporter, "/readyz")[0]) == (503, 200)
 
@@ -109,12 +109,12 @@ class TestPage:
         with pytest.raises(UsageError, match=r"--metrics-listen 192\.0\.2\.1:0: "):
             Exporter(listen=("192.0.2.1", 0), path=None)
 
-    def test_ipv6_address_is_in_brackets(self, said: list[Event]) -> None:
+    def test_ipv6_address_is_in_brackets(self, exporter_events: list[Event]) -> None:
         """An IPv6 address is shown in brackets."""
         with closing(Exporter(listen=("::1", 0), path=None)) as exporter:
-            exporter.begin(said.append)
+            exporter.begin(exporter_events.append)
 
-        assert str(said[0].fields["address"]).startswith("[::1]:")
+        assert str(exporter_events[0].fields["address"]).startswith("[::1]:")
 
 
 class TestFile:
@@ -167,15 +167,15 @@ class TestFile:
 
         assert Exporter(listen=None, path=path)._gauge._last_success is None
 
-    def test_unwritable_file_is_reported_once(self, tmp_path: Path, said: list[Event]) -> None:
+    def test_unwritable_file_is_reported_once(self, tmp_path: Path, exporter_events: list[Event]) -> None:
         """A file that becomes unwritable is reported once, and the run continues."""
         folder = tmp_path / "folder"
         folder.mkdir()
         exporter = Exporter(listen=None, path=folder / "run.prom")
-        exporter.begin(said.append)
+        exporter.begin(exporter_events.append)
         folder.rmdir()
         exporter.end(succeeded=True)
         exporter.end(succeeded=True)
 
-        assert [event.name for event in said] == ["metrics.trouble"]
-        assert "No such file" in said[0].message
+        assert [event.name for event in exporter_events] == ["metrics.trouble"]
+        assert "No such file" in exporter_events[0].message
