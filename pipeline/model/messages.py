@@ -168,7 +168,7 @@ class PushManifest(TaskFacts):
     digest: str
     content: bytes
     check: bool = False
-    """Read it back with HEAD: the first manifest of a registry in a run."""
+    """Read it back with HEAD: the first manifest of a registry in a run, and what was damaged."""
     merges: bool = False
     """Whether its entries are added to those that the tag has: see stages/companions.py."""
     no_api: bool = False
@@ -284,6 +284,8 @@ class BlobCopied(Outcome):
     how: BlobOrigin
     refused: bool = False
     """Whether the registry refused a mount (202, or an error)."""
+    doubt: Fault | None = None
+    """Of a plan: why the destination could not tell whether it has the blob."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

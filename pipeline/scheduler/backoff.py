@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault
 from pipeline.log import event_of, fault_fields
 from pipeline.model.faults import only_server_errors, patience_lost, pulls_reserved
-from pipeline.model.messages import FetchManifest, ManifestsHeaded, TaskFailed
+from pipeline.model.messages import BlobCopied, FetchManifest, ManifestsHeaded, TaskFailed
 from pipeline.scheduler.notices import TaskDoomed
 from pipeline.scheduler.pull_reserve import LOOKED_AFTER
 
@@ -310,4 +310,6 @@ def _faults(outcome: Outcome) -> list[Fault]:
     """All faults of a task."""
     if isinstance(outcome, ManifestsHeaded):
         return [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
+    if isinstance(outcome, BlobCopied):
+        return [outcome.doubt] if outcome.doubt else []
     return [outcome.fault] if isinstance(outcome, TaskFailed) else []

@@ -61,6 +61,8 @@ class Image:
     source_digest: str = ""
     found: ManifestHead | None = None
     """What the destination has now."""
+    damaged: bool = False
+    """Whether the destination cannot tell what its tag names."""
     tree: dict[str, Manifest] = field(default_factory=dict)
     """By digest: the manifests that were read."""
     plan: Plan | None = None

@@ -144,13 +144,13 @@ class Images:
         if isinstance(there, Fault) and not image.may_replace(there, self._state.aim):
             self._fail(image, there)
             return
-        image.found = there = None if isinstance(there, Fault) else there
+        image.found, image.damaged = (None, True) if isinstance(there, Fault) else (there, False)
         if image.destination == image.source:
             self._unchanged(image, "source and destination are the same", source.digest)
             return
         self._quarantine.note(image)
-        if there is not None and image.options.keeps(image.destination):
-            self._keep(image, there)
+        if image.found is not None and image.options.keeps(image.destination):
+            self._keep(image, image.found)
         else:
             self._compare(image, source)
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pipeline.model.manifest import Manifest
     from pipeline.model.reference import Reference, Repository
 
-Presence = Literal["complete", "exists", "check", "missing"]
+Presence = Literal["complete", "exists", "check", "missing", "damaged"]
 """A manifest at its destination. complete: there with all content; exists: there, content unchecked; check:
-ask; missing: push."""
+ask; missing: push; damaged: push, and read it back, since distribution keeps damaged content."""
 NeedState = Literal["checking", "gathering", "pushing", "complete"]
 """checking: its HEAD is queued or runs; gathering: it waits for blobs and children; pushing: its push is
 queued or runs; complete: it is in place."""
@@ -71,6 +71,7 @@ class ManifestNeed(Need):
             media_type=self.manifest.media_type,
             digest=self.manifest.digest,
             content=self.manifest.content,
+            check=self.presence == "damaged",
             merges=self.merges,
             turn=self.turn,
         )

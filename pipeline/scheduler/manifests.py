@@ -102,7 +102,7 @@ class Manifests:
                 need.state = "complete"
             case "check":
                 self._check(need)
-            case "exists" | "missing":
+            case "exists" | "missing" | "damaged":
                 self._gather(need, doubted=self._state.aim == "verify")
 
     def leave_all(self, image: str, keys: Iterable[str]) -> None:
@@ -226,7 +226,10 @@ class Manifests:
         need = self._needs.get(str(task.destinations[0]))
         if need is None or need.state != "checking":
             return
-        if isinstance(found, Fault):
+        if isinstance(found, Fault) and found.may_be_damage and self._state.aim != "verify":
+            need.presence = "damaged"
+            self._gather(need, doubted=True)
+        elif isinstance(found, Fault):
             self._fail(need, found)
         elif found is None or found.digest != need.manifest.digest:
             self._gather(need, doubted=need.heals > 0)

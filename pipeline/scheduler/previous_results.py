@@ -95,7 +95,7 @@ class PreviousResults:
         """What is believed about a manifest at the destination; `equal`: the tag has the right digest."""
         here = reference.repository
         if not reference.is_digest or reference == image.destination:
-            return "exists" if equal else "missing"
+            return "exists" if equal else "damaged" if image.damaged else "missing"
         own = image.source.repository == here and manifest.digest in image.tree
         if own or self._state.holds(here, manifest.digest):
             return "check" if image.doubts else "complete"

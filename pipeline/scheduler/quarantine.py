@@ -62,8 +62,8 @@ class Quarantine:
             return
         known = self._state.facts.first_seen(tag.repository, tag.name, image.source_digest)
         self.seen_before = self.seen_before or (known is not None and known < self._state.began)
-        if known is None:
-            trusted = self._trust_existing and image.digest_there == image.source_digest
+        trusted = self._trust_existing and image.digest_there == image.source_digest
+        if known is None or (known and trusted):
             self._see(tag.repository, tag.name, image.source_digest, 0.0 if trusted else self._state.wall)
             self.first_seen(tag.repository, tag.name)
 

@@ -40,16 +40,10 @@ def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
     """
     destination = context.stores.at(task.destination.registry, push=True)
     if task.ask:
-        try:
-            size = head_size(task, destination)
-            damaged = size is not None
-        except RegistryError as error:
-            if not error.fault.may_be_damage:
-                raise
-            size, damaged = None, True
-        if not is_missing(task, size):
+        size, damage = look(task, destination)
+        if damage is None and not is_missing(task, size):
             return BlobCopied(key=task.key, how="present")
-        if damaged:
+        if damage is not None or size is not None:
             task = replace(task, check=True)  # distribution keeps a damaged copy, but reports success
     if task.blob.has_urls and only_at_urls(task, context):
         return left_to_urls(task)
@@ -59,6 +53,16 @@ def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
 def head_size(task: CopyBlob, destination: ImageStore) -> int | None:
     """The size of the destination's blob; -1: not stated; None: missing."""
     return destination.head_blob(task.destination, task.blob.digest, size=task.blob.size)
+
+
+def look(task: CopyBlob, destination: ImageStore) -> tuple[int | None, Fault | None]:
+    """As `head_size`, and why the destination could not tell it, if its blob may be damaged."""
+    try:
+        return head_size(task, destination), None
+    except RegistryError as error:
+        if not error.fault.may_be_damage:
+            raise
+        return None, error.fault
 
 
 def is_missing(task: CopyBlob, size: int | None) -> bool:
@@ -93,8 +97,10 @@ def _transfer(task: CopyBlob, destination: ImageStore, context: StageContext) ->
     budget = RetryBudget(context.settings.retry)
     mount, fresh = task.mount, False
     while True:
+        stored = False
         try:
             how, confirmed = upload.run(mount=mount, fresh=fresh)
+            stored = how == "uploaded" and confirmed
             if how == "mounted" and task.check and is_missing(task, head_size(task, destination)):
                 mount, upload.refused = "", True
                 continue
@@ -106,7 +112,8 @@ def _transfer(task: CopyBlob, destination: ImageStore, context: StageContext) ->
             if upload.resumed:
                 budget = RetryBudget(context.settings.retry)
             wait = 0.0 if upload.has_other_form else _next_wait(budget, fault) if upload.began else None
-            if wait is None or (task.mirror is not None and fault.side == "source"):
+            only_mirror = task.mirror is not None and fault.side == "source"
+            if wait is None or only_mirror or (stored and fault.may_be_damage):
                 error.refused = upload.refused
                 raise
         time.sleep(wait)

@@ -14,7 +14,7 @@ from pipeline.model.faults import fault_at
 from pipeline.model.messages import BlobCopied, ManifestPushed
 from pipeline.registry.meter import current_meter, metering
 from pipeline.stages.companions import plan_merge
-from pipeline.stages.copy import head_size, is_missing, left_to_urls, only_at_urls
+from pipeline.stages.copy import is_missing, left_to_urls, look, only_at_urls
 
 if TYPE_CHECKING:
     from pipeline.model.messages import CopyBlob, PushManifest
@@ -30,7 +30,8 @@ def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
         RegistryError: it failed; ThrottledError: a registry limits the rate.
     """
     destination = context.stores.at(task.destination.registry, push=True)
-    if task.ask and not is_missing(task, head_size(task, destination)):
+    size, doubt = look(task, destination) if task.ask else (None, None)
+    if doubt is None and not is_missing(task, size):
         return BlobCopied(key=task.key, how="present")
     if task.blob.has_urls and only_at_urls(task, context):
         return left_to_urls(task)
@@ -39,9 +40,9 @@ def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
         meter.plan(there, "POST", status=201, what="upload")
     else:
         _upload(task, destination, meter, size=_size(task, context))
-    if task.check:
+    if task.check or doubt is not None or size is not None:
         meter.plan(there, "HEAD", status=200, what="blob")
-    return BlobCopied(key=task.key, how="mounted" if task.mount else "uploaded")
+    return BlobCopied(key=task.key, how="mounted" if task.mount else "uploaded", doubt=doubt)
 
 
 def _upload(task: CopyBlob, destination: ImageStore, meter: Meter, *, size: int) -> None:

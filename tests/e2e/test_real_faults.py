@@ -267,6 +267,27 @@ def test_links_cut_short(copy: Callable[..., Copy], force: tuple[str, ...]) -> N
     assert [] == made.lacking()
 
 
+def test_manifests_cut_short(copy: Callable[..., Copy]) -> None:
+    """A truncated manifest that distribution keeps is reported, never counted as copied."""
+    source, mirror = relays("mirror")
+    with source, mirror:
+        made = copy(source, mirror)
+        assert made.run().code == 0
+        registry = made.registries["mirror"]
+        tops = {
+            link.read_text().partition(":")[2]
+            for link in _repositories(registry).glob("copy/**/current/link")
+        }
+        for path in _blobs(registry):
+            if path.parent.name in tops:
+                os.truncate(path, 100)
+
+        result = made.run("--retries", "0")
+
+    assert result.code == 1, result.text
+    assert (0, len(IMAGES)) == (result.finish["copied"], result.finish["failed"])
+
+
 def test_layers_cut_short(copy: Callable[..., Copy]) -> None:
     """A truncated layer that distribution keeps does not count as a layer, and is reported."""
     source, mirror = relays("mirror")

@@ -9,7 +9,15 @@ import pytest
 
 from pipeline.errors import Fault
 from pipeline.model.cost import Cost
-from pipeline.model.messages import CopyBlob, HeadManifests, PushManifest, TaskFailed, Throttled
+from pipeline.model.messages import (
+    BlobCopied,
+    CopyBlob,
+    HeadManifests,
+    ManifestsHeaded,
+    PushManifest,
+    TaskFailed,
+    Throttled,
+)
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, rule
 
 if TYPE_CHECKING:
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
 
 RULES = [rule(f"{SOURCE}/a", f"{MIRROR}/a")]
 SLOW = Fault(operation="work", words="slow", registry=MIRROR, side="destination", status=429, retryable=True)
+BROKEN = replace(SLOW, words="oops", status=500)
 
 
 def busy(
@@ -240,3 +249,28 @@ def test_stopped_between_two_passes_ends_at_once() -> None:
 
     assert scheduler.done
     assert not scheduler.finished
+
+
+def test_plan_fails_what_answers_nothing_but_errors() -> None:
+    """A plan fails the images of a registry that answers 500 for every tag and blob."""
+    world = World(retries=0, aim="plan")
+    for number in range(30):
+        world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")
+    scheduler, now = world.scheduler(RULES), 0.0
+    cost = Cost(requests=((SOURCE, 1), (MIRROR, 3)))
+    while not scheduler.done:
+        tasks = world.take_all(scheduler)
+        for task in tasks:
+            outcome = world.answer(task)
+            if isinstance(outcome, ManifestsHeaded):
+                outcome = replace(outcome, destinations=(BROKEN,), cost=cost)
+            elif isinstance(outcome, BlobCopied):
+                outcome = replace(outcome, doubt=BROKEN, cost=cost)
+            scheduler.settle(outcome, now)
+        if not tasks:
+            now += scheduler.wake(now) or 1.0
+            world.now = now
+            scheduler.tick(now)
+
+    assert scheduler.figures.failed == 30
+    assert now < 60

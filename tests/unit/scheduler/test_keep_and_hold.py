@@ -10,10 +10,10 @@ import pytest
 from pipeline.model.facts import FirstSeen
 from pipeline.model.faults import fault_at
 from pipeline.model.listing_tasks import ListTags
-from pipeline.model.messages import HeadManifests, ManifestsHeaded
+from pipeline.model.messages import HeadManifests, ManifestsHeaded, PushManifest
 from pipeline.model.reference import parse_repository
 from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, TagOptions
-from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, rule
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, index, rule
 
 if TYPE_CHECKING:
     from pipeline.model.messages import Outcome, Task
@@ -61,21 +61,50 @@ class TestKeep:
 
     @pytest.mark.parametrize(("options", "result"), [(NO_OPTIONS, "copied"), (KEEP, "failed")])
     def test_unreadable_tag_is_pushed_unless_kept(self, options: RuleOptions, result: str) -> None:
-        """A tag for which the destination answers 500 is pushed, unless the rule never moves it."""
+        """A tag for which the destination answers 500 is pushed and read back, unless `keep` holds it."""
         world = World(retries=0)
-        world.push(f"{SOURCE}/a", image("new"), "v1")
+        world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
         there = parse_repository(f"{MIRROR}/a")
         fault = fault_at(there, "destination", operation="look", words="oops", code="UNKNOWN", status=500)
         scheduler = world.scheduler([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=options)])
+        checked = []
 
         while tasks := world.take_all(scheduler):
             for task in tasks:
                 outcome = world.answer(task)
                 if isinstance(outcome, ManifestsHeaded):
                     outcome = replace(outcome, destinations=(fault,))
+                if isinstance(task, PushManifest):
+                    checked.append(task.check)
                 scheduler.settle(outcome, 0.0)
 
-        assert {"a:v1": result} == results(world)
+        assert {"a:v1": result, "a:v2": result} == results(world)
+        assert checked == [True, True] * (result == "copied")
+
+    def test_unreadable_child_is_pushed(self) -> None:
+        """A child manifest for which the destination answers 500 is pushed and read back."""
+        world = World(retries=0)
+        children = [image("one"), image("two")]
+        for child in children:
+            world.push(f"{SOURCE}/a", child)
+        world.push(f"{SOURCE}/a", index(*children), "v1")
+        world.push(f"{MIRROR}/a", image("old"), "v1")
+        there = parse_repository(f"{MIRROR}/a")
+        fault = fault_at(there, "destination", operation="look", words="oops", code="UNKNOWN", status=500)
+        scheduler = world.scheduler([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+        checked = {}
+
+        while tasks := world.take_all(scheduler):
+            for task in tasks:
+                outcome = world.answer(task)
+                if isinstance(task, HeadManifests) and task.source is None:
+                    outcome = ManifestsHeaded(key=task.key, source=None, destinations=(fault,))
+                if isinstance(task, PushManifest):
+                    checked[task.digest] = task.check
+                scheduler.settle(outcome, 0.0)
+
+        assert {"a:v1": "copied"} == results(world)
+        assert [checked[digest(child)] for child in children] == [True, True]
 
     def test_all_pages_are_read_before_any_image(self) -> None:
         """A list of several pages is read completely before any image is opened."""
@@ -185,6 +214,17 @@ class TestHold:
         world.push(f"{MIRROR}/a", image("one"), "v1")
 
         world.run(self.RULES)
+
+        assert 0.0 == world.facts.first_seen(parse_repository(f"{SOURCE}/a"), "v1", digest(image("one")))
+
+    def test_existing_is_trusted_when_it_shows(self) -> None:
+        """With --trust-existing, a digest that the destination did not show before is trusted, too."""
+        world = self.world(trust_existing=True)
+        world.now = DAY
+        world.run(self.RULES)
+        world.push(f"{MIRROR}/a", image("one"), "v1")
+
+        world.run(self.RULES, "later")
 
         assert 0.0 == world.facts.first_seen(parse_repository(f"{SOURCE}/a"), "v1", digest(image("one")))
 

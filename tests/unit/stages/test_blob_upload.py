@@ -255,6 +255,15 @@ class TestPresent:
                 made.run(ask=True)
         assert len(made.sent("PUT")) == 1
 
+    def test_unreadable_blob_is_sent_once(self, scripted: Scripted) -> None:
+        """A blob for which the registry answers 500, and again after its upload, is sent only once."""
+        made = start_copy(scripted)
+        made.mirror.fault(Fault(action=Reply(status=500), method="HEAD", times=None))
+
+        with pytest.raises(RegistryError, match="500"):
+            made.run(ask=True)
+        assert len(made.sent("PUT")) == 1
+
     def test_blob_lost_by_storage_is_sent(self, scripted: Scripted) -> None:
         """A redirect to storage that has lost the blob proves nothing."""
         made = start_copy(scripted, redirect="all")

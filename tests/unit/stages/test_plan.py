@@ -18,7 +18,8 @@ from pipeline.stages import copy, plan
 from pipeline.stages.context import StageContext
 from pipeline.stages.parallel import ParallelRequests
 from tests.registry.content import digest_of, image, layer
-from tests.registry.faults import throttle
+from tests.registry.faults import Fault, Reply, throttle
+from tests.registry.store import Blob
 from tests.unit.registry.asking import repository
 from tests.unit.stages.blob_copy import CHUNK, SETTINGS, clients
 
@@ -114,6 +115,29 @@ def test_missing_blob_costs_head_and_upload(scripted: Scripted) -> None:
     source, mirror = scripted(), scripted()
 
     assert compare(replace(blob_task(source, mirror, 10), ask=True), mirror).how == "uploaded"
+
+
+def test_unreadable_blob_costs_an_upload_and_a_check(scripted: Scripted) -> None:
+    """A blob for which the destination answers 500 costs an upload and a HEAD, and the plan says why."""
+    source, mirror = scripted(), scripted()
+    task = replace(blob_task(source, mirror, 10), ask=True)
+    broken = Fault(action=Reply(status=500), method="HEAD", times=SETTINGS.retry.tries)
+
+    mirror.fault(broken)
+    planned = figures(lambda context: plan.copy_blob(task, context))
+    mirror.fault(broken)
+
+    assert planned == figures(lambda context: copy.copy_blob(task, context))
+    assert planned.how == "uploaded"
+
+
+def test_blob_of_other_size_costs_an_upload_and_a_check(scripted: Scripted) -> None:
+    """A blob of another size than in the manifest costs an upload and a HEAD."""
+    source, mirror = scripted(), scripted()
+    task = replace(blob_task(source, mirror, 10), ask=True)
+    mirror.store.create("copy/app").blobs[task.blob.digest] = Blob(b"other", 5)
+
+    assert compare(task, mirror).how == "uploaded"
 
 
 @pytest.mark.parametrize("check", [False, True])
