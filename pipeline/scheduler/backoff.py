@@ -103,7 +103,8 @@ class Backoff:
                 # Tasks that began before a pause may succeed during it: patience starts again, and ends.
                 pauses = registry.paused_until > self._state.now
                 registry.refusing_since = self._state.now if pauses else None
-                registry.recent.refused_in_a_row = 0
+                registry.recent.refused_in_a_row = registry.errors_in_a_row = 0
+                registry.accepted = registry.accepted or task.stage == "transfer"
                 self._troubles.pop(name, None)
         for fault in faults:
             registry = self._state.queue.registry(fault.registry)
@@ -125,6 +126,7 @@ class Backoff:
         """Whether the registry should pause; after a while of nothing but 5xx it is unavailable."""
         count, since = self._troubles.get(fault.registry, (0, self._state.now))
         self._troubles[fault.registry] = count + 1, since
+        self._state.queue.registry(fault.registry).errors_in_a_row = count + 1
         lasted = self._state.now - since
         if count + 1 >= _TROUBLES and lasted >= _TROUBLED_FOR:
             self._lose(fault.registry, only_server_errors(fault, lasted))

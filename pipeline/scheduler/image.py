@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.model.pruning import Pruning
     from pipeline.model.reference import Reference
     from pipeline.model.tree import Plan
-    from pipeline.settings import Aim
+    from pipeline.scheduler.shared_state import SharedState
 
 SINGLE_TYPES = frozenset(
     {
@@ -133,10 +133,10 @@ class Image:
         is_index = self.plan is not None and self.plan.manifests[-1].kind == "index"
         return self.found is None and is_index and is_fallback(self.destination)
 
-    def may_replace(self, fault: Fault, aim: Aim) -> bool:
+    def may_replace(self, fault: Fault, state: SharedState) -> bool:
         """Whether to push though the destination cannot tell what its tag names: a push repairs the tag."""
-        replaces = aim != "verify" and not (self.is_shared or self.options.keeps(self.destination))
-        return replaces and fault.may_be_damage
+        replaces = state.aim != "verify" and not (self.is_shared or self.options.keeps(self.destination))
+        return replaces and fault.may_be_damage and state.queue.registry(fault.registry).may_be_repaired
 
     @property
     def digest_there(self) -> str:

@@ -141,7 +141,7 @@ class Images:
         if image.rival:
             self._compare_with_rival(image)
             return
-        if isinstance(there, Fault) and not image.may_replace(there, self._state.aim):
+        if isinstance(there, Fault) and not image.may_replace(there, self._state):
             self._fail(image, there)
             return
         image.found, image.damaged = (None, True) if isinstance(there, Fault) else (there, False)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.adaptive_limit import AdaptiveLimit
     from pipeline.scheduler.pull_reserve import PullReserve
 
+_FIRST_REPAIRS = 2
 _RECENT = 10
 """Seconds over which the share of refused requests is taken."""
 
@@ -81,6 +82,10 @@ class RegistryState:
     """When the pause began that the log has reported; None: none, or its end was reported too."""
     answered: bool = False
     """Whether any request got an answer in this run."""
+    accepted: bool = False
+    """Whether a blob or a manifest was stored there, or read there, in this run."""
+    errors_in_a_row: int = 0
+    """Tasks that failed with 5xx since the last one that did not."""
     unavailable: Fault | None = None
     """Why it gets no requests until the next pass."""
     requests: int = 0
@@ -114,6 +119,13 @@ class RegistryState:
     """Refused mounts from repositories that this run has filled."""
     mounts: int = 0
     """Mounts accepted."""
+
+    @property
+    def may_be_repaired(self) -> bool:
+        """Whether pushes may help where it answers 500. Until one has, few are tried: each reads an image at
+        its source.
+        """
+        return self.accepted or self.errors_in_a_row <= _FIRST_REPAIRS
 
     def is_open(self, now: float, *, pulls: bool) -> bool:
         """Whether one more task may start as far as pauses and the user's limits go; `pulls`: its fact."""

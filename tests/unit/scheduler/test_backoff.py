@@ -12,6 +12,7 @@ from pipeline.model.cost import Cost
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
+    FetchManifest,
     HeadManifests,
     ManifestsHeaded,
     PushManifest,
@@ -274,3 +275,49 @@ def test_plan_fails_what_answers_nothing_but_errors() -> None:
 
     assert scheduler.figures.failed == 30
     assert now < 60
+
+
+def test_source_is_spared_if_its_destination_answers_nothing_but_errors() -> None:
+    """A destination that answers 500 to everything costs the reading of two source images, not of all."""
+    world = World(retries=2)
+    for number in range(30):
+        world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")
+    scheduler, now = world.scheduler(RULES), 0.0
+    read = []
+    while not scheduler.done:
+        tasks = world.take_all(scheduler)
+        for task in tasks:
+            outcome = world.answer(task)
+            if isinstance(outcome, ManifestsHeaded):
+                outcome = replace(
+                    outcome, destinations=(BROKEN,), cost=Cost(requests=((SOURCE, 1), (MIRROR, 3)))
+                )
+            elif isinstance(task, FetchManifest):
+                read.append(task.digest)
+            elif any(place.repository.registry == MIRROR for place in task.asks):
+                outcome = TaskFailed(key=task.key, fault=BROKEN, cost=Cost(requests=((MIRROR, 3),)))
+            scheduler.settle(outcome, now)
+        if not tasks:
+            now += scheduler.wake(now) or 1.0
+            world.now = now
+            scheduler.tick(now)
+
+    assert scheduler.figures.failed == 30
+    assert len(read) == 2
+
+
+def test_repairs_continue_after_the_first_push_that_helps() -> None:
+    """If a push helps where the destination answers 500, all such tags are pushed in the same run."""
+    world = World(retries=1)
+    for number in range(6):
+        world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")
+    scheduler = world.scheduler(RULES)
+    while tasks := world.take_all(scheduler):
+        for task in tasks:
+            outcome = world.answer(task)
+            if isinstance(outcome, ManifestsHeaded):
+                cost = Cost(requests=((SOURCE, 1), (MIRROR, 3)))
+                outcome = replace(outcome, destinations=(BROKEN,), cost=cost)
+            scheduler.settle(outcome, 0.0)
+
+    assert scheduler.figures.copied == 6
