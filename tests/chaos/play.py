@@ -276,8 +276,9 @@ class Stage:
         if code >= 0:
             done, failed = self._read("done.json"), self._read("failed.json")
             if done is None or failed is None:
-                # Without records the images cannot be listed; exit code 3 says so.
-                wrong += [f"exit {code} without the files of successes and failures"] * (code != _MACHINE)
+                # Without records the images cannot be listed; exit code 3 says so, or the signal's.
+                unlisted = code == _MACHINE or (code > _SIGNALLED and bool(_RECORDS & set(victim.struck)))
+                wrong += [f"exit {code} without the files of successes and failures"] * (not unlisted)
             else:
                 said_so = Said(code=code, done=done, failed=failed)
                 unsure = set(self.task.pairs()) if excused else self.certain_failures
