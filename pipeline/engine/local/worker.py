@@ -74,9 +74,10 @@ def _prepare_process() -> None:
 def _share_memory() -> None:
     """Let the threads share two pools of memory: glibc has up to eight a core, of which none uses another's.
 
-    That saves 10 MB in a worker whose threads have moved many blobs. Other C libraries have no such pools.
+    That saves 10 MB in a worker whose threads have moved many blobs. Other C libraries have no such pools;
+    ctypes may be missing, or find no memory to load.
     """
-    import ctypes  # noqa: PLC0415 - 5 ms that lookups do not need
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 - 5 ms that lookups do not need
 
-    with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
