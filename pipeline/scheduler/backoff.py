@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault
 from pipeline.log import event_of, fault_fields
 from pipeline.model.faults import only_server_errors, patience_lost, pulls_reserved
-from pipeline.model.messages import BlobCopied, FetchManifest, ManifestsHeaded, TaskFailed
+from pipeline.model.messages import BlobCopied, FetchManifest, ManifestPushed, ManifestsHeaded, TaskFailed
 from pipeline.scheduler.notices import TaskDoomed
 from pipeline.scheduler.pull_reserve import LOOKED_AFTER
 
@@ -73,8 +73,6 @@ class Backoff:
         self._patience = patience
         self._why: dict[str, Fault] = {}
         """By registry: the fault that caused the last pause."""
-        self._troubles: dict[str, tuple[int, float]] = {}
-        """By registry that answers nothing but 5xx: the number of failed tasks, and the time of the first."""
         self._told: dict[str, float] = {}
         """By registry: when the log last reported its pause."""
         self._refused_alone: dict[str, float] = {}
@@ -104,8 +102,7 @@ class Backoff:
                 pauses = registry.paused_until > self._state.now
                 registry.refusing_since = self._state.now if pauses else None
                 registry.recent.refused_in_a_row = registry.errors_in_a_row = 0
-                registry.accepted = registry.accepted or task.stage == "transfer"
-                self._troubles.pop(name, None)
+                registry.accepted = registry.accepted or isinstance(outcome, BlobCopied | ManifestPushed)
         for fault in faults:
             registry = self._state.queue.registry(fault.registry)
             if fault.registry in broken and fault.retryable and registry.unavailable is None:
@@ -124,14 +121,15 @@ class Backoff:
 
     def _is_in_trouble(self, fault: Fault) -> bool:
         """Whether the registry should pause; after a while of nothing but 5xx it is unavailable."""
-        count, since = self._troubles.get(fault.registry, (0, self._state.now))
-        self._troubles[fault.registry] = count + 1, since
-        self._state.queue.registry(fault.registry).errors_in_a_row = count + 1
-        lasted = self._state.now - since
-        if count + 1 >= _TROUBLES and lasted >= _TROUBLED_FOR:
+        registry = self._state.queue.registry(fault.registry)
+        if not registry.errors_in_a_row:
+            registry.errors_since = self._state.now
+        registry.errors_in_a_row += 1
+        lasted = self._state.now - registry.errors_since
+        if registry.errors_in_a_row >= _TROUBLES and lasted >= _TROUBLED_FOR:
             self._lose(fault.registry, only_server_errors(fault, lasted))
             return False
-        return count + 1 >= _TROUBLES
+        return registry.errors_in_a_row >= _TROUBLES
 
     def _learn(self, task: Task, cost: Cost, name: str, kind: SlotKind) -> None:
         """Tell the registry's limit how long its answers took."""
@@ -213,7 +211,7 @@ class Backoff:
         self._judge(name, registry)
 
     def _say(self, fault: Fault, delay: float, *, left: float) -> None:
-        troubled = fault.registry in self._troubles
+        troubled = self._state.queue.registry(fault.registry).errors_in_a_row > 0
         left = max(0.0, min(left, _TROUBLED_FOR) if troubled else left)
         event = event_of(
             "registry.cooldown",

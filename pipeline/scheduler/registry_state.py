@@ -86,6 +86,8 @@ class RegistryState:
     """Whether a blob or a manifest was stored there, or read there, in this run."""
     errors_in_a_row: int = 0
     """Tasks that failed with 5xx since the last one that did not."""
+    errors_since: float = 0.0
+    """When the first of them failed."""
     unavailable: Fault | None = None
     """Why it gets no requests until the next pass."""
     requests: int = 0
